@@ -1,0 +1,1 @@
+"""The doors of the corridor: units, documents, gate, device, engine, errors, result."""

@@ -1,0 +1,1 @@
+"""Protocol to waveforms, and waveforms from any Pulseq file."""

@@ -1,0 +1,1 @@
+"""Drivers of real devices and readers of what they recorded."""

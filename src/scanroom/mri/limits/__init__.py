@@ -1,0 +1,1 @@
+"""What no sequence may exceed, and who says so."""

@@ -1,0 +1,1 @@
+"""A scanner that exists only in memory."""

@@ -1,0 +1,1 @@
+"""Laws of nature as pure functions and compiled kernels."""
