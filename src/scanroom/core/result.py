@@ -16,7 +16,8 @@ class Result:
 
     ``axes`` names the axes of ``array``, slowest first, for instance ``("z", "y", "x")``.
     ``affine`` takes the voxel index ``(x, y, z, 1)``, voxel centres at integers, to scanner
-    coordinates RAS+ in metres. ``provenance`` holds what is needed to make the array again: protocol, drive digest,
+    coordinates RAS+ in metres. ``provenance`` holds what is needed to make the array
+    again: protocol, drive digest,
     calibrations, software.
     """
 

@@ -88,7 +88,8 @@ class Drive:
     """A decoded sequence: three gradients, pulses, receiver windows, definitions.
 
     Gradient axes are the scanner's own x, y, z, which we take as RAS+ (x grows towards the
-    subject's right, y towards anterior, z towards superior). Amplitudes stay in Hz/m and Hz (gamma G / 2 pi), as in Pulseq, so
+    subject's right, y towards anterior, z towards superior). Amplitudes stay in Hz/m and
+    Hz (gamma G / 2 pi), as in Pulseq, so
     that a drive does not depend on the nucleus; limits and hardware convert.
     """
 
