@@ -1,1 +1,227 @@
 """Command line: parse, call one function, print."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from typer import Argument, Option
+
+from scanroom import __version__
+from scanroom.core.errors import ScanroomError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+mri = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Magnetic resonance imaging.")
+app.add_typer(mri, name="mri")
+
+Subject = Annotated[str, Option(help="brain, acr, sphere, asymmetric, or a subject file (.h5).")]
+SystemName = Annotated[str, Option("--system", help="The scanner: 3T or 0.05T.")]
+Mode = Annotated[str, Option(help="IEC 60601-2-33 operating mode: normal or first-level.")]
+Seed = Annotated[int, Option(help="Seed of noise and isochromats: same seed, same bytes.")]
+Coils = Annotated[int, Option(help="Receive channels, 1 to 64.")]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
+Perfect = Annotated[bool, Option("--perfect", help="Switch every fault of the twin off.")]
+
+
+def show(record: dict[str, Any], *, as_json: bool) -> None:
+    """Print a flat record for a person, or one JSON object for a program."""
+    if as_json:
+        typer.echo(json.dumps(record, default=str))
+        return
+    width = max((len(key) for key in record), default=0)
+    for key, value in record.items():
+        typer.echo(f"{key:<{width}}  {value}")
+
+
+@app.callback()
+def main() -> None:
+    """Three instruments, one corridor. Research use only: not an approved medical device."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@app.command()
+def warm() -> None:
+    """Compile the kernels once, so that the first scan does not wait."""
+    from scanroom.exam.warm import warm as compile_kernels
+
+    compile_kernels(report=lambda text: typer.echo(text, err=True))
+
+
+@app.command()
+def exam(  # noqa: PLR0913 - one option each
+    name: Annotated[str, Argument(help="Which exam: brain.")] = "brain",
+    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    system: SystemName = "3T",
+    coils: Coils = 8,
+    seed: Seed = 0,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Run a whole exam on the twin: scans, reconstruction, DICOM, report."""
+    from scanroom.exam.presets import exam_preset
+    from scanroom.exam.scan import Station, scan
+
+    preset = exam_preset(name)
+    station = Station(
+        subject=preset.subject, system=system, seed=seed, n_coils=coils, mode=preset.mode
+    )
+    summaries = [scan(protocol, station, out, study=preset.title) for protocol in preset.protocols]
+    show_scans(summaries, out, as_json=as_json)
+
+
+def show_scans(summaries: list[dict[str, Any]], out: Path, *, as_json: bool) -> None:
+    """Say what was made and where it lies."""
+    if as_json:
+        typer.echo(json.dumps({"exam": str(out), "scans": summaries}, default=str))
+        return
+    for summary in summaries:
+        show(summary, as_json=False)
+        typer.echo("")
+    typer.echo(f"report    {out / 'report.html'}")
+    typer.echo("Research use only: not an approved medical device.")
+
+
+@mri.command()
+def scan(  # noqa: PLR0913
+    protocol: Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")],
+    subject: Subject = "brain",
+    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    system: SystemName = "3T",
+    mode: Mode = "normal",
+    coils: Coils = 8,
+    seed: Seed = 0,
+    perfect: Perfect = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Scan a subject on the twin: sequence, gate, raw data, images, DICOM, report."""
+    from scanroom.exam.scan import Station
+    from scanroom.exam.scan import scan as run_scan
+
+    station = Station(
+        subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
+    )
+    show_scans([run_scan(protocol, station, out)], out, as_json=as_json)
+
+
+@mri.command()
+def play(  # noqa: PLR0913
+    sequence: Annotated[Path, Argument(help="A Pulseq file (.seq), written by anyone.")],
+    subject: Subject = "brain",
+    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    system: SystemName = "3T",
+    mode: Mode = "normal",
+    coils: Coils = 8,
+    seed: Seed = 0,
+    perfect: Perfect = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Play any Pulseq file on the twin, through the gate, to raw data and images."""
+    from scanroom.exam.scan import Station
+    from scanroom.exam.scan import play as run_play
+
+    station = Station(
+        subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
+    )
+    show_scans([run_play(sequence, station, out)], out, as_json=as_json)
+
+
+@mri.command()
+def sequence(
+    protocol: Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")],
+    out: Annotated[Path, Option(help="The Pulseq file to write.")],
+    plot: Annotated[Path | None, Option(help="Also draw one repetition into this .png.")] = None,
+    system: SystemName = "3T",
+) -> None:
+    """Compile a protocol to a Pulseq file."""
+    from scanroom.exam.design import design
+
+    show(design(protocol, out, plot, system_name=system), as_json=False)
+
+
+@mri.command()
+def check(
+    drive: Annotated[str, Argument(help="A Pulseq file (.seq), a preset or a .toml protocol.")],
+    system: SystemName = "3T",
+    mode: Mode = "normal",
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Say what the safety gate sees, without playing anything."""
+    from scanroom.exam.design import check as dry_run
+
+    for finding in dry_run(drive, system_name=system, mode=mode):
+        show(finding, as_json=True) if as_json else typer.echo(finding["text"])
+
+
+@mri.command()
+def recon(
+    raw: Annotated[Path, Argument(help="Raw data, ISMRMRD/MRD (.h5), from any source.")],
+    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Reconstruct raw data to NIfTI, DICOM, pictures and a report."""
+    from scanroom.exam.scan import reconstruct_into
+
+    show_scans([reconstruct_into(raw, out, partial_fourier=partial_fourier)], out, as_json=as_json)
+
+
+@mri.command("import")
+def import_raw(
+    recording: Annotated[Path, Argument(help="Siemens TWIX raw data (meas.dat).")],
+    out: Annotated[Path, Option(help="The MRD file (.h5) to write.")],
+    seq: Annotated[Path | None, Option(help="The Pulseq file that was played.")] = None,
+) -> None:
+    """Make MRD raw data of a recording and the sequence that was played."""
+    from scanroom.mri.hardware.siemens import import_twix
+
+    import_twix(recording, seq, out)
+    typer.echo(f"raw data  {out}")
+
+
+@mri.command()
+def presets() -> None:
+    """List the protocols that come with Scanroom."""
+    from scanroom.mri.protocol import preset_names
+
+    for name in preset_names():
+        typer.echo(name)
+
+
+def run() -> None:
+    """Run the command line; whatever is refused prints itself in full and leaves with code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        refuse("interrupted; what was acknowledged is kept.", code=130)
+    except click.ClickException as error:
+        refuse(error.format_message())
+    except ScanroomError as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(explain(error))
+    else:
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def explain(error: OSError) -> str:
+    """One line for a file that cannot be read or written."""
+    what = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{what}. Check the path, the permissions and the space left."
+
+
+def refuse(text: str, *, code: int = 2) -> None:
+    """Print every finding on its own line and leave."""
+    for line in text.splitlines() or ["unknown error"]:
+        typer.echo(f"scanroom: {line}", err=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(run())
