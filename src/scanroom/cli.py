@@ -55,13 +55,13 @@ def warm() -> None:
 
 
 @app.command()
-def exam(  # noqa: PLR0913 - one option each
+def exam(
     name: Annotated[str, Argument(help="Which exam: brain.")] = "brain",
     out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
     system: SystemName = "3T",
     coils: Coils = 8,
     seed: Seed = 0,
-    as_json: AsJson = False,  # noqa: FBT002 - a flag
+    as_json: AsJson = False,
 ) -> None:
     """Run a whole exam on the twin: scans, reconstruction, DICOM, report."""
     from scanroom.exam.presets import exam_preset
@@ -88,7 +88,7 @@ def show_scans(summaries: list[dict[str, Any]], out: Path, *, as_json: bool) -> 
 
 
 @mri.command()
-def scan(  # noqa: PLR0913
+def scan(
     protocol: Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")],
     subject: Subject = "brain",
     out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
@@ -96,8 +96,8 @@ def scan(  # noqa: PLR0913
     mode: Mode = "normal",
     coils: Coils = 8,
     seed: Seed = 0,
-    perfect: Perfect = False,  # noqa: FBT002
-    as_json: AsJson = False,  # noqa: FBT002
+    perfect: Perfect = False,
+    as_json: AsJson = False,
 ) -> None:
     """Scan a subject on the twin: sequence, gate, raw data, images, DICOM, report."""
     from scanroom.exam.scan import Station
@@ -110,7 +110,7 @@ def scan(  # noqa: PLR0913
 
 
 @mri.command()
-def play(  # noqa: PLR0913
+def play(
     sequence: Annotated[Path, Argument(help="A Pulseq file (.seq), written by anyone.")],
     subject: Subject = "brain",
     out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
@@ -118,8 +118,8 @@ def play(  # noqa: PLR0913
     mode: Mode = "normal",
     coils: Coils = 8,
     seed: Seed = 0,
-    perfect: Perfect = False,  # noqa: FBT002
-    as_json: AsJson = False,  # noqa: FBT002
+    perfect: Perfect = False,
+    as_json: AsJson = False,
 ) -> None:
     """Play any Pulseq file on the twin, through the gate, to raw data and images."""
     from scanroom.exam.scan import Station
@@ -149,7 +149,7 @@ def check(
     drive: Annotated[str, Argument(help="A Pulseq file (.seq), a preset or a .toml protocol.")],
     system: SystemName = "3T",
     mode: Mode = "normal",
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Say what the safety gate sees, without playing anything."""
     from scanroom.exam.design import check as dry_run
@@ -163,7 +163,7 @@ def recon(
     raw: Annotated[Path, Argument(help="Raw data, ISMRMRD/MRD (.h5), from any source.")],
     out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
     partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Reconstruct raw data to NIfTI, DICOM, pictures and a report."""
     from scanroom.exam.scan import reconstruct_into
