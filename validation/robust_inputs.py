@@ -1,0 +1,213 @@
+"""300 broken inputs: each must end within 10 s, in one clear line, with exit code 2.
+
+Truth: the rule itself. Inputs are public Pulseq files, a public MRD file, a public TWIX recording
+and our presets, truncated or mutated with a fixed seed. A mutation that leaves a legal file (a
+flipped digit of an amplitude, say) may be accepted; it does not count towards the 300.
+"""
+
+import contextlib
+import io
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanroom.cli import run
+from scanroom.mri.protocol import dump_protocol, load_protocol, preset_names
+
+COMMAND = "python -m validation.robust_inputs"
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+WANTED = 300
+SECONDS = 10.0
+WRONG_VALUES = ("nan", "inf", "-1", "0", "1e30", '"abc"', "[]", "true", "-0.5", "[1, 2, 3, 4, 5]")
+
+
+def mutate_text(text: str, rng: np.random.Generator) -> str:
+    """Damage a text file in one of the ways that editors, disks and people do."""
+    lines = text.splitlines(keepends=True)
+    where = int(rng.integers(len(lines)))
+    kind = int(rng.integers(7))
+    if kind == 0:
+        return text[: int(rng.integers(1, len(text)))]
+    if kind == 1:
+        del lines[where : where + int(rng.integers(1, 20))]
+    elif kind == 2:
+        words = lines[where].split() or ["x"]
+        bad = ("nan", "1e400", "-7", "99999999999", "abc", "")
+        words[int(rng.integers(len(words)))] = str(rng.choice(bad))
+        lines[where] = " ".join(words) + "\n"
+    elif kind == 3:
+        lines.insert(where, lines[int(rng.integers(len(lines)))])
+    elif kind == 4:
+        data = bytearray(text.encode())
+        for index in rng.integers(len(data), size=8):
+            data[index] = int(rng.integers(256))
+        return data.decode("latin-1")
+    elif kind == 5:
+        lines[where] = "[BLOCKS]\n" if rng.random() < 0.5 else "[SHAPES]\n"
+    else:
+        rng.shuffle(lines)
+    return "".join(lines)
+
+
+def mutate_bytes(data: bytes, rng: np.random.Generator) -> bytes:
+    """Truncate a binary file, overwrite a stretch of it, or flip bytes of its head."""
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return data[: int(rng.integers(len(data)))]
+    spoiled = bytearray(data)
+    if kind == 1:
+        start = int(rng.integers(len(data)))
+        stop = min(len(data), start + int(rng.integers(1, len(data) // 2)))
+        spoiled[start:stop] = rng.bytes(stop - start)
+    else:
+        for index in rng.integers(min(len(data), 8192), size=16):
+            spoiled[index] = int(rng.integers(256))
+    return bytes(spoiled)
+
+
+Case = tuple[str, list[str]]
+
+
+def sequence_cases(folder: Path, rng: np.random.Generator, n: int) -> Iterator[Case]:
+    """Broken Pulseq files."""
+    sources = sorted(SHARED.glob("mri_*/**/*.seq"), key=lambda path: path.stat().st_size)[:60]
+    for index in range(n):
+        source = sources[int(rng.integers(len(sources)))]
+        path = folder / f"{index}.seq"
+        path.write_text(mutate_text(source.read_text("latin-1"), rng), encoding="latin-1")
+        yield "seq", ["mri", "check", str(path)]
+
+
+def raw_cases(folder: Path, rng: np.random.Generator, n: int) -> Iterator[Case]:
+    """Broken MRD files."""
+    data = (SHARED / "mri_raw/debian_ismrmrd-tools/shepp_logan_m64_c4_r2.h5").read_bytes()
+    for index in range(n):
+        path = folder / f"{index}.h5"
+        path.write_bytes(mutate_bytes(data, rng))
+        yield "h5", ["mri", "recon", str(path), "--out", str(folder / f"out-{index}")]
+
+
+def twix_cases(folder: Path, rng: np.random.Generator, n: int) -> Iterator[Case]:
+    """Broken TWIX recordings beside their good sequence."""
+    base = SHARED / "mri_raw/pulseq+tutorials/11_from_GRE_to_EPI/data"
+    data = (base / "04c_improvised_EPI.dat").read_bytes()
+    for index in range(n):
+        path = folder / f"{index}.dat"
+        path.write_bytes(mutate_bytes(data, rng))
+        seq, out = base / "04c_improvised_EPI.seq", folder / f"dat-{index}.h5"
+        yield "dat", ["mri", "import", str(path), "--seq", str(seq), "--out", str(out)]
+
+
+def protocol_cases(folder: Path, n: int) -> Iterator[Case]:
+    """Presets with one value made wrong."""
+    made = 0
+    for name in preset_names():
+        text = dump_protocol(load_protocol(name))
+        keys = [line for line in text.splitlines() if " = " in line]
+        for line in keys:
+            for value in WRONG_VALUES:
+                if made >= n:
+                    return
+                key = line.split(" = ")[0]
+                path = folder / f"{made}.toml"
+                path.write_text(text.replace(line, f"{key} = {value}"))
+                made += 1
+                yield "toml", ["mri", "sequence", str(path), "--out", str(folder / f"p-{made}.seq")]
+
+
+def attempt(arguments: list[str]) -> tuple[int, list[str], float]:
+    """Run one command in this process; return exit code, lines on standard error, seconds."""
+    errors, code = io.StringIO(), 0
+    start = time.monotonic()
+    saved = sys.argv
+    sys.argv = ["scanroom", *arguments]
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(int(SECONDS) + 5)
+    try:
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            run()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except TimeoutError:
+        code = -1
+    except Exception as error:  # noqa: BLE001 - an escaped exception is what we look for
+        code = 1
+        errors.write(f"{type(error).__name__}: {error}\n")
+    finally:
+        signal.alarm(0)
+        sys.argv = saved
+    return code, errors.getvalue().splitlines(), time.monotonic() - start
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError
+
+
+def judge(kind: str, arguments: list[str]) -> dict[str, Any]:
+    """What one broken input did."""
+    code, lines, seconds = attempt(arguments)
+    good = code == 2 and len(lines) >= 1 and all(line.startswith("scanroom: ") for line in lines)
+    clear = good and (len(lines) == 1 or "ceiling is" in lines[0])
+    return {
+        "kind": kind,
+        "accepted": code == 0,
+        "refused": clear and seconds <= SECONDS,
+        "code": code,
+        "seconds": seconds,
+        "text": " | ".join(lines)[:300],
+        "input": arguments,
+    }
+
+
+def attempts(
+    folder: Path, progress: Callable[[int], None] = lambda _: None
+) -> list[dict[str, Any]]:
+    """Try broken inputs of every kind until enough were broken indeed."""
+    rng = np.random.default_rng(2026)
+    cases = [
+        *sequence_cases(folder, rng, 140),
+        *raw_cases(folder, rng, 80),
+        *twix_cases(folder, rng, 60),
+        *protocol_cases(folder, 140),
+    ]
+    results = []
+    for index, (kind, arguments) in enumerate(cases):
+        results.append(judge(kind, arguments))
+        progress(index)
+    return results
+
+
+def claims() -> list[dict[str, Any]]:
+    """Count what was refused properly, accepted, or neither."""
+    with tempfile.TemporaryDirectory() as name:
+        results = attempts(Path(name))
+        half_written = [path for path in Path(name).rglob("*.part*") if path.exists()]
+    refused = sum(result["refused"] for result in results)
+    bad = [result for result in results if not result["refused"] and not result["accepted"]]
+    for result in bad:
+        print(json.dumps(result), file=sys.stderr)
+    worst = max(result["seconds"] for result in results)
+    source = "issue: 300 broken inputs, <= 10 s, one clear line, exit 2"
+    common = {"truth": "the rule itself", "source": source, "command": COMMAND}
+    return [
+        {"claim": "broken inputs refused in one clear line with exit 2", "value": refused,
+         "unit": "inputs", "bound": f">= {WANTED}", "passes": refused >= WANTED, **common},
+        {"claim": "broken inputs that ended any other way", "value": len(bad), "unit": "inputs",
+         "bound": "<= 0", "passes": not bad, **common},
+        {"claim": "longest refusal", "value": round(worst, 2), "unit": "s", "bound": "<= 10",
+         "passes": worst <= SECONDS, **common},
+        {"claim": "half-written files left", "value": len(half_written), "unit": "files",
+         "bound": "<= 0", "passes": not half_written, **common},
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    for claim in claims():
+        print(claim["claim"], claim["value"], claim["unit"], claim["bound"], claim["passes"])
