@@ -1,0 +1,80 @@
+"""The peers' own environments: made once under ``build/peers``, never mixed with ours.
+
+``python -m benchmarks.peers`` makes them all.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from validation.table import say
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "build" / "peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A published program, and what pip is asked for, one step after the other."""
+
+    name: str
+    steps: tuple[tuple[str, ...], ...]
+
+
+PEERS: Mapping[str, Peer] = MappingProxyType(
+    {
+        peer.name: peer
+        for peer in (
+            Peer("blochsimulator", (("blochsimulator==2.9.5", "pypulseq==1.5.0.post1"),)),
+            # torch first, and fixed: MRzeroCore alone would fetch a gigabyte of GPU libraries.
+            Peer("mrzero", (("torch==2.13.0",), ("MRzeroCore==1.2.0",))),
+        )
+    }
+)
+
+
+def environment(name: str) -> Path:
+    """Return the Python of a peer, making its environment if it is not there yet."""
+    peer = PEERS[name]
+    python = FOLDER / name / ("Scripts" if os.name == "nt" else "bin") / "python"
+    stamp = FOLDER / name / "installed.json"
+    if stamp.exists() and json.loads(stamp.read_text()) == [list(step) for step in peer.steps]:
+        return python
+    say(f"making the environment of {name} (once) ...")
+    venv.create(FOLDER / name, with_pip=True)
+    for step in peer.steps:
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *step]
+        subprocess.run(command, check=True, capture_output=not sys.stderr.isatty())
+    stamp.write_text(json.dumps(peer.steps))
+    return python
+
+
+def run(name: str, script: str, *arguments: Path, timeout: float = 600.0) -> dict[str, Any]:
+    """Run one of this folder's peer scripts in its peer's environment; it prints JSON last."""
+    path = Path(__file__).with_name(script)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    done = subprocess.run(
+        [environment(name), path, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | threads,
+        cwd=FOLDER,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} left with code {done.returncode}: {done.stderr[-500:]}")
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+if __name__ == "__main__":
+    for peer_name in PEERS:
+        print(peer_name, environment(peer_name))
