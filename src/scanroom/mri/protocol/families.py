@@ -15,6 +15,7 @@ from scanroom.mri.protocol.geometry import Geometry
 # Y. Zur, M. L. Wood, L. J. Neuringer, Magn. Reson. Med. 21, 251 (1991),
 # doi:10.1002/mrm.1910210210.
 ZUR_INCREMENT: Radian = math.radians(117.0)
+MAX_FLIP: Radian = math.radians(120.0)
 RELATIVE_TOLERANCE = 1e-6
 
 
@@ -54,7 +55,7 @@ class Imaging:
         0.1e-3, 20e-3, "peak B1; T2 during the pulse", "Choose another duration.", default=3e-3
     )
     time_bandwidth: Ratio = bounded(
-        1.0, 20.0, "sinc lobes in the pulse", "Choose 2 to 8.", default=4.0
+        2.0, 20.0, "sinc lobes in the pulse", "Choose 2 to 8.", default=4.0
     )
     gradient_share: Ratio = bounded(0.05, 1.0, "the amplifier", "Choose at most 1.", default=0.5)
     slew_share: Ratio = bounded(0.05, 1.0, "the amplifier", "Choose at most 1.", default=0.5)
@@ -128,7 +129,7 @@ class GradientEcho(Imaging):
     """
 
     flip_angle: Radian = bounded(
-        math.radians(0.1), math.pi, "an excitation", "Choose 1 to 90 degrees."
+        math.radians(0.1), MAX_FLIP, "an excitation", "Choose 1 to 90 degrees."
     )
     spoiling_increment: Radian = bounded(
         0.0,
@@ -159,7 +160,7 @@ class SpinEcho(Imaging):
 
     flip_angle: Radian = bounded(
         math.radians(0.1),
-        math.pi,
+        MAX_FLIP,
         "an excitation",
         "Choose 90 degrees.",
         default=math.pi / 2,

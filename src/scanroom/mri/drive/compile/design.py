@@ -14,13 +14,12 @@ import pypulseq
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import HertzPerMetre, Metre, Radian, Second
+from scanroom.mri.drive.compile.profile import APODISATION
 from scanroom.mri.protocol.families import Imaging
 from scanroom.mri.system import System
 
 NANO = 1e-9
 MICROSECOND = 1000  # delays of pulses and windows are whole microseconds in a Pulseq file
-# Hamming, Proc. apodisation of a sinc: side lobes below 1 %.
-APODISATION = 0.46
 SLEW_MARGIN = 1 - 1e-9
 
 

@@ -20,6 +20,7 @@ from scanroom.mri.drive.compile.design import (
     slice_pulse,
 )
 from scanroom.mri.drive.compile.order import slice_order
+from scanroom.mri.drive.compile.profile import excitation_width
 from scanroom.mri.drive.compile.timing import Slots, need_echo_time, slots
 from scanroom.mri.protocol.families import GradientEcho
 from scanroom.mri.system import System
@@ -76,7 +77,8 @@ def kernel(protocol: GradientEcho, system: System) -> Kernel:
             angle=protocol.flip_angle,
             duration=protocol.excitation_duration,
             time_bandwidth=protocol.time_bandwidth,
-            thickness=protocol.geometry.slab,
+            thickness=protocol.geometry.slab
+            / excitation_width(protocol.flip_angle, protocol.time_bandwidth),
             use="excitation",
         ),
         limit,

@@ -30,13 +30,13 @@ from scanroom.mri.drive.compile.design import (
     slice_pulse,
 )
 from scanroom.mri.drive.compile.order import NO_LINE, slice_order, train_table
+from scanroom.mri.drive.compile.profile import REFOCUSING_RATIO, echo_width
 from scanroom.mri.drive.compile.timing import Slots, need_echo_time, slots
 from scanroom.mri.protocol.families import SpinEcho, TurboSpinEcho
 from scanroom.mri.system import System
 
 EXCITATION_PHASE = math.pi / 2
 REFOCUSING_PHASE = 0.0
-REFOCUSING_WIDTH = 1.0
 SPOILER = 2.0  # times the crusher, so that no later pair of crushers undoes it
 
 
@@ -161,7 +161,8 @@ def finish(draft: Train, lobes: tuple[Lobe, Lobe], gaps: list[int], limit: Ampli
 
 def pulses(protocol: SpinEcho, limit: Amplifier, system: System) -> tuple[SlicePulse, SlicePulse]:
     """Excitation and refocusing of one slice."""
-    thickness = protocol.geometry.slice_thickness
+    width = echo_width(protocol.flip_angle, protocol.refocusing_angle, protocol.time_bandwidth)
+    thickness = protocol.geometry.slice_thickness / width
     excitation = PulseOrder(
         angle=protocol.flip_angle,
         duration=protocol.excitation_duration,
@@ -173,7 +174,7 @@ def pulses(protocol: SpinEcho, limit: Amplifier, system: System) -> tuple[SliceP
         angle=protocol.refocusing_angle,
         duration=protocol.refocusing_duration,
         time_bandwidth=protocol.time_bandwidth,
-        thickness=thickness * REFOCUSING_WIDTH,
+        thickness=thickness * REFOCUSING_RATIO,
         use="refocusing",
     )
     return slice_pulse(excitation, limit, system), slice_pulse(refocusing, limit, system)
