@@ -16,7 +16,7 @@ from jaxtyping import Complex, Float, Shaped
 from scanroom.operators.fourier import WORKERS
 from scanroom.operators.linear import Array, Linear, Shape
 
-PRECISION = {np.dtype(np.complex64): 1e-5, np.dtype(np.complex128): 1e-9}
+PRECISION = {np.dtype(np.complex64): 1e-4, np.dtype(np.complex128): 1e-9}
 _REAL = {np.dtype(np.complex64): np.float32, np.dtype(np.complex128): np.float64}
 
 

@@ -1,0 +1,99 @@
+"""Images from samples on any trajectory: density compensation and the adjoint transform."""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from scanroom.core.errors import FormatError
+from scanroom.mri.raw.encoding import Encoding
+from scanroom.mri.recon.geometry import Axes, Axis
+from scanroom.mri.recon.kspace import CoilImages
+from scanroom.mri.recon.noise import Measurement
+from scanroom.operators.fourier import resize
+from scanroom.operators.nufft import density, nufft
+
+CARTESIAN = ("cartesian", "epi")
+MAX_PIXELS = 1 << 26
+
+
+def is_cartesian(encoding: Encoding) -> bool:
+    """Whether counters place whole lines; without a trajectory there is nothing else to do."""
+    has_places = all(k.shape[1] >= 2 for k in encoding.trajectory)
+    return encoding.trajectory_type in CARTESIAN or not has_places
+
+
+def gridded_images(
+    measurement: Measurement, windows: Int[np.ndarray, " line"], axes: Axes
+) -> CoilImages:
+    """Make the images of one slice (or slab) from all its samples."""
+    encoding = measurement.encoding
+    used = [_used(encoding, int(window)) for window in windows]
+    k = np.concatenate([_places(encoding, int(w))[u] for w, u in zip(windows, used, strict=True)])
+    signal = np.concatenate(
+        [measurement.signal[w][:, u] for w, u in zip(windows, used, strict=True)], axis=1
+    )
+    image_axes = _image_axes(axes, k.shape[1])
+    shape = tuple(axis.n_grid for axis in image_axes)
+    if np.prod(shape, dtype=float) > MAX_PIXELS:
+        raise FormatError(
+            f"the header asks for an image of {shape}; up to {MAX_PIXELS} pixels are gridded "
+            "(scanroom.mri.recon.gridding). Lower the matrix or cut the field of view."
+        )
+    place = k[:, ::-1] * [axis.pixel for axis in image_axes]
+    inside = (np.abs(place) <= 0.5).all(axis=1)
+    place, signal, k = place[inside], signal[:, inside], k[inside]
+    weight = _density(place.tobytes(), place.shape, shape)
+    centred = signal * (weight * _off_centre(encoding, int(windows[0]), k)).astype(np.complex64)
+    operator = nufft(place, shape, n_images=len(signal))
+    samples = centred if len(signal) > 1 else centred[0]
+    image = operator.H(samples).reshape(len(signal), *((1,) * (3 - len(shape))), *shape)
+    for position, axis in zip((-1, -2, -3), axes, strict=True):
+        image = resize(image, min(axis.n_pixels, image.shape[position]), position)
+    return CoilImages(
+        signal=image.astype(np.complex64),
+        noise=float((weight**2).sum() / np.prod(shape)),
+        notes=(f"{len(place)} samples gridded with iterative density compensation",),
+    )
+
+
+def _used(encoding: Encoding, window: int) -> slice:
+    n_samples = len(encoding.trajectory[window])
+    return slice(int(encoding.discard_pre[window]), n_samples - int(encoding.discard_post[window]))
+
+
+def _places(encoding: Encoding, window: int) -> Float[np.ndarray, "sample axis"]:
+    """Return k in 1/m; a stack of planar trajectories gets its third axis from its counter."""
+    k = encoding.trajectory[window].astype(np.float64)
+    n_axes = 3 if encoding.encoded_matrix[2] > 1 else 2
+    if k.shape[1] >= n_axes:
+        return k[:, :n_axes]
+    step = int(encoding.kspace_encode_step_2[window]) - encoding.centre_step_2
+    level = np.full((len(k), 1), step / max(encoding.encoded_fov[2], 1e-6))
+    return np.hstack([k, level])
+
+
+def _image_axes(axes: Axes, n_axes: int) -> tuple[Axis, ...]:
+    """Axes of the image, slowest first."""
+    return tuple(reversed(axes[:n_axes]))
+
+
+def _off_centre(encoding: Encoding, window: int, k: Float[np.ndarray, "sample axis"]) -> np.ndarray:
+    directions = np.stack(
+        [
+            encoding.read_direction[window],
+            encoding.phase_direction[window],
+            encoding.slice_direction[window],
+        ]
+    )[: k.shape[1]]
+    turns = k @ (directions @ encoding.position[window])
+    phase: np.ndarray = np.exp(2j * np.pi * turns)
+    return phase
+
+
+@lru_cache(maxsize=4)
+def _density(
+    place: bytes, place_shape: tuple[int, ...], shape: tuple[int, ...]
+) -> Float[np.ndarray, " sample"]:
+    """Slices and frames of one trajectory share its density."""
+    return density(np.frombuffer(place).reshape(place_shape), shape)

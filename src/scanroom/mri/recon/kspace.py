@@ -1,0 +1,243 @@
+"""Lines into k-space: averages added, gaps left zero, then the image of every coil."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Complex64, Float, Int
+
+from scanroom.core.errors import FormatError
+from scanroom.mri.raw.encoding import Encoding, Flag
+from scanroom.mri.recon.apodise import taper
+from scanroom.mri.recon.geometry import Axes, Axis
+from scanroom.mri.recon.ghost import align, odd_even_phase
+from scanroom.mri.recon.noise import Measurement
+from scanroom.mri.recon.partial_fourier import (
+    Coverage,
+    complete,
+    homodyne_axis,
+    noise_gain,
+    scaled,
+)
+from scanroom.mri.recon.profiles import Profiles, profiles, sample_places
+from scanroom.operators.fourier import resize, to_image
+
+MAX_GROWTH = 64
+"""A grid this many times larger than the data, and above `FREE_BYTES`, is a damaged header."""
+FREE_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoilImages:
+    """One slice or slab as every coil sees it.
+
+    ``noise`` is the noise power of a pixel, in phase with the image, for unit noise in the
+    samples; ``notes`` say what was done and what was missing.
+    """
+
+    signal: Complex64[np.ndarray, "coil z y x"]
+    noise: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the operator may choose."""
+
+    partial_fourier: str = "pocs"
+    combination: str = "adaptive"
+    apodisation: str = "none"
+
+
+def coil_images(
+    measurement: Measurement,
+    windows: Int[np.ndarray, " line"],
+    echo_train: Int[np.ndarray, " navigator"],
+    axes: Axes,
+    options: Options,
+) -> CoilImages:
+    """Make the images of one slice (or slab) from its Cartesian lines."""
+    read, phase, partition = axes
+    _check_size(measurement, len(windows), axes)
+    lines = profiles(measurement, windows, read, options.apodisation)
+    signal, notes = _aligned(measurement, lines, windows, echo_train, axes)
+    placed = place(signal, measurement.encoding, windows, axes, options.apodisation)
+    whole = tuple(axis for axis, grid in ((-3, partition), (-2, phase)) if grid.n_grid > 1)
+    image = to_image(placed.kspace, whole)
+    coverage = {
+        -3: placed.coverage[0],
+        -2: placed.coverage[1],
+        -1: scaled(lines.first, lines.last, read.n_pixels * read.pixel / read.fov),
+    }
+    partial = {axis: seen for axis, seen in coverage.items() if seen.is_partial}
+    image = complete(image, partial, options.partial_fourier)
+    image = resize(resize(image, phase.n_pixels, -2), partition.n_pixels, -3)
+    return CoilImages(
+        signal=image,
+        noise=lines.noise * placed.noise * _gain(partial, options.partial_fourier),
+        notes=(*notes, *placed.notes, *_said(partial, options.partial_fourier)),
+    )
+
+
+def _check_size(measurement: Measurement, n_lines: int, axes: Axes) -> None:
+    read, phase, partition = axes
+    across = phase.n_grid * partition.n_grid * max(read.n_pixels, 1)
+    along = n_lines * read.n_grid
+    wanted = 8 * measurement.n_coils * max(across, along)
+    given = sum(samples.nbytes for samples in measurement.signal)
+    if wanted > max(FREE_BYTES, MAX_GROWTH * given):
+        raise FormatError(
+            f"the header asks for a k-space of {wanted / 2**20:.0f} MiB and the file holds "
+            f"{given / 2**20:.1f} MiB of samples; up to {MAX_GROWTH} times are filled in "
+            "(scanroom.mri.recon.kspace). The matrix in the header is damaged."
+        )
+
+
+def _aligned(
+    measurement: Measurement,
+    lines: Profiles,
+    windows: Int[np.ndarray, " line"],
+    echo_train: Int[np.ndarray, " navigator"],
+    axes: Axes,
+) -> tuple[Complex64[np.ndarray, "line coil x"], tuple[str, ...]]:
+    """Align lines of opposite direction, shot by shot where shots have their own navigators."""
+    encoding = measurement.encoding
+    falling = _falling(encoding, windows, axes[0])
+    if not falling.any() or falling.all():
+        return lines.signal, ()
+    if len(echo_train) < 2:
+        return lines.signal, ("lines of both directions, no navigators: ghosts stay",)
+    signal = lines.signal
+    known = set(encoding.segment[echo_train].tolist())
+    for shot in np.unique(encoding.segment[windows]):
+        mine = echo_train
+        if int(shot) in known:
+            mine = echo_train[encoding.segment[echo_train] == shot]
+        reference = profiles(measurement, mine, axes[0]).signal
+        fitted = odd_even_phase(reference, _falling(encoding, mine, axes[0]))
+        rows = encoding.segment[windows] == shot
+        signal[rows] = align(signal[rows], falling[rows], fitted)
+    return signal, (f"odd and even echoes aligned with {len(echo_train)} navigators",)
+
+
+def _falling(
+    encoding: Encoding, windows: Int[np.ndarray, " line"], read: Axis
+) -> Bool[np.ndarray, " line"]:
+    """Lines whose k_read falls."""
+    marked: np.ndarray = encoding.has(Flag.REVERSE)[windows]
+    for row, window in enumerate(windows):
+        if encoding.trajectory[window].shape[1]:
+            places = sample_places(encoding, int(window), read)
+            marked[row] = places[-1] < places[0]
+    return marked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Hybrid space of one slice: k-space in z and y, image in x."""
+
+    kspace: Complex64[np.ndarray, "coil z y x"]
+    noise: float
+    coverage: tuple[Coverage, Coverage]
+    notes: tuple[str, ...]
+
+
+def place(
+    signal: Complex64[np.ndarray, "line coil x"],
+    encoding: Encoding,
+    windows: Int[np.ndarray, " line"],
+    axes: Axes,
+    apodisation: str = "none",
+) -> Placed:
+    """Put lines where their counters say; lines measured again are averaged with equal weight.
+
+    Raises
+    ------
+    FormatError
+        If fewer than two different lines lie in the grid.
+    """
+    _, phase, partition = axes
+    y = encoding.kspace_encode_step_1[windows] - encoding.centre_step_1 + phase.n_grid // 2
+    z = np.zeros_like(y)
+    if partition.n_grid > 1:
+        z = encoding.kspace_encode_step_2[windows] - encoding.centre_step_2
+        z = z + partition.n_grid // 2
+    inside = (y >= 0) & (y < phase.n_grid) & (z >= 0) & (z < partition.n_grid)
+    where, rows, count = np.unique(
+        (z * phase.n_grid + y)[inside], return_inverse=True, return_counts=True
+    )
+    if len(where) < 2:
+        raise FormatError(
+            f"{encoding.protocol_name or 'the file'} measures {len(where)} line of k-space on a "
+            f"grid of {phase.n_grid} x {partition.n_grid}; an image needs two or more. "
+            "This is no imaging scan, or its counters are missing."
+        )
+    mean = _mean_of_equals(signal[inside], rows, count)
+    iz, iy = np.divmod(where, phase.n_grid)
+    weight = taper(iy - phase.n_grid // 2, phase.n_measured, apodisation)
+    weight = weight * taper(iz - partition.n_grid // 2, partition.n_measured, apodisation)
+    kspace = np.zeros(
+        (signal.shape[1], partition.n_grid, phase.n_grid, signal.shape[2]), dtype=np.complex64
+    )
+    kspace[:, iz, iy] = (mean * weight.astype(np.float32)[:, None, None]).swapaxes(0, 1)
+    return Placed(
+        kspace=kspace,
+        noise=float((weight**2 / count).sum() / (phase.n_grid * partition.n_grid)),
+        coverage=(_coverage(iz, partition), _coverage(iy, phase)),
+        notes=_gaps(iy, iz, count, windows[~inside]),
+    )
+
+
+def _mean_of_equals(
+    signal: Complex64[np.ndarray, "line coil x"],
+    rows: Int[np.ndarray, " line"],
+    count: Int[np.ndarray, " place"],
+) -> Complex64[np.ndarray, "place coil x"]:
+    order = np.argsort(rows, kind="stable")
+    if (count == 1).all():
+        return signal[order]
+    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    total = np.add.reduceat(signal[order], starts, axis=0)
+    mean: np.ndarray = total / count.astype(np.float32)[:, None, None]
+    return mean
+
+
+def _coverage(index: Int[np.ndarray, " place"], axis: Axis) -> Coverage:
+    centre = axis.n_grid // 2
+    return Coverage(int(index.min()) - centre, int(index.max()) - centre)
+
+
+def _gaps(
+    iy: Int[np.ndarray, " place"],
+    iz: Int[np.ndarray, " place"],
+    count: Int[np.ndarray, " place"],
+    outside: Int[np.ndarray, " _"],
+) -> tuple[str, ...]:
+    notes = []
+    full = int(np.ptp(iy) + 1) * int(np.ptp(iz) + 1)
+    if len(iy) < full:
+        notes.append(
+            f"undersampled: {len(iy)} of {full} lines measured, the others zero "
+            "(no parallel imaging): the image is aliased"
+        )
+    if count.max() > 1:
+        notes.append(f"{count.max()} averages")
+    if len(outside):
+        notes.append(f"{len(outside)} lines outside the encoded matrix left out")
+    return tuple(notes)
+
+
+def _gain(partial: dict[int, Coverage], method: str) -> float:
+    if method == "homodyne" and partial:
+        return noise_gain(partial[homodyne_axis(partial)], method)
+    gains: Float[np.ndarray, " axis"] = np.array(
+        [noise_gain(seen, method) for seen in partial.values()], dtype=float
+    )
+    return float(gains.prod())
+
+
+def _said(partial: dict[int, Coverage], method: str) -> tuple[str, ...]:
+    names = {-3: "slice", -2: "phase", -1: "readout"}
+    return tuple(
+        f"partial Fourier along {names[axis]}: points {seen.first} to {seen.last}, {method}"
+        for axis, seen in partial.items()
+    )
