@@ -26,8 +26,8 @@ MISSING = dataclasses.MISSING
 class Bound:
     """The range of one field in SI, or its choices, with the reason and the remedy."""
 
-    low: Ratio | None = None
-    high: Ratio | None = None
+    low: Ratio | int | None = None
+    high: Ratio | int | None = None
     choices: tuple[str, ...] = ()
     reason: str
     remedy: str
@@ -36,8 +36,8 @@ class Bound:
 
 
 def bounded(
-    low: float,
-    high: float,
+    low: float | int,
+    high: float | int,
     reason: str,
     remedy: str,
     *,
@@ -72,7 +72,7 @@ def show(value: Any, unit: tuple[str, str, Decimal]) -> str:
     return f"{float_of(value) / float(unit[2]):.6g} {unit[0]}".strip()
 
 
-def float_of(value: float) -> float:
+def float_of(value: float | int) -> float:
     """Return any Python number as a float; a too large integer is infinite."""
     try:
         return float(value)

@@ -28,7 +28,7 @@ def ns(seconds: float) -> int:
     return round(seconds / NANO)
 
 
-def ceil_to(time: float, raster: int) -> int:
+def ceil_to(time: float | int, raster: int) -> int:
     """Round a time up to a raster; a rounding error above the raster is not a reason to go on."""
     return math.ceil(time / raster - 1e-9) * raster
 

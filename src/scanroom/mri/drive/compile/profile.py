@@ -43,7 +43,8 @@ def _excited(
 ) -> Complex[np.ndarray, " offset"]:
     """Transverse magnetisation after a pulse from equilibrium."""
     alpha, beta = cayley_klein(angle, time_bandwidth, offset)
-    return 2 * alpha.conj() * beta
+    excited: np.ndarray = 2 * alpha.conj() * beta
+    return excited
 
 
 def cayley_klein(

@@ -37,7 +37,7 @@ def sequence_text(sequence: pypulseq.Sequence) -> str:
     return f"{body}\n[SIGNATURE]\nType md5\nHash {digest}\n"
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
     """Twelve digits."""
     return f"{value:.12g}"
 
