@@ -1,0 +1,38 @@
+"""Stored numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanroom.core.errors import FormatError
+from scanroom.formats.quantise import LARGEST, quantise
+
+
+@given(peak=st.floats(1e-25, 1e30), seed=st.integers(0, 99), signed=st.booleans())
+def test_values_are_exact_products_within_half_a_step(peak, seed, signed):
+    array = peak * np.random.default_rng(seed).uniform(-1 if signed else 0, 1, (2, 3, 4))
+    result = quantise(array)
+    exact = result.stored.astype(np.float64) * result.slope
+    assert np.array_equal(result.values.astype(np.float64), exact)
+    assert np.abs(exact - array).max() <= result.slope / 2
+    top = np.abs(result.stored.astype(int)).max()
+    assert top <= LARGEST
+    assert top >= LARGEST // 2  # at least 14 bits are used
+
+
+def test_quantising_twice_changes_nothing():
+    array = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    once = quantise(array)
+    again = quantise(once.values)
+    assert np.array_equal(once.values, again.values)
+
+
+def test_nothing_but_zeros_is_stored_as_zeros():
+    assert quantise(np.zeros((1, 2, 2), np.float32)).values.max() == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39, 1j])
+def test_what_has_no_stored_number_is_refused(bad):
+    with pytest.raises(FormatError):
+        quantise(np.array([1.0, bad]))
