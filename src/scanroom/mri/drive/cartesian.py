@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from scanroom.mri.drive import lines
 from scanroom.mri.drive.excitations import Excitations
-from scanroom.mri.raw.encoding import Flag
+from scanroom.mri.raw.encoding import NOT_IMAGE, Flag
 
 Axes = Float[np.ndarray, "3 3"]
 Lengths = tuple[float, float, float]
@@ -20,7 +20,6 @@ _SHORTEST_TRAIN = 3
 _INTEGER = 0.03
 """How far from a whole number a ratio of fields of view may be to count as acceleration."""
 _SAMPLED_LINES = 64
-_KEPT = np.uint64(int(Flag.REVERSE | Flag.PARALLEL_CALIBRATION_AND_IMAGING))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ class Stated:
 
 def image_lines(flags: Int[np.ndarray, " window"]) -> Bool[np.ndarray, " window"]:
     """Windows no flag excludes from the image."""
-    return np.asarray((flags & ~_KEPT) == 0)
+    return np.asarray((flags & np.uint64(NOT_IMAGE)) == 0)
 
 
 # ---------------------------------------------------------------- navigators
@@ -247,8 +246,10 @@ def _read_axis(
         )
     number = lines.numbered(np.concatenate(some), step)
     low_n, high_n = -int(number.min()), int(number.max())
-    matrix = low_n + high_n + 1 if abs(low_n - high_n) <= 1 else 2 * max(low_n, high_n + 1)
-    matrix = max(matrix, len(some[0]))
+    matrix = 2 * max(low_n, high_n + 1)
+    if abs(low_n - high_n) <= 1 and low_n + high_n <= len(some[0]):
+        # A whole echo; forward and reverse lines may differ by one sample at their ends.
+        matrix = len(some[0])
     fov = 1 / step
     recon = stated if 0.2 * fov < stated < 1.02 * fov else fov
     return _Axis(matrix=matrix, encoded_fov=fov, recon_fov=recon, centre=matrix // 2, step=step)

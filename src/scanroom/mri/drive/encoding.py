@@ -120,6 +120,9 @@ def _numbers(drive: Drive, key: str, n: int) -> tuple[float, ...] | None:
 def _stated(drive: Drive) -> Stated:
     """Grid as the definitions have it; nonsense counts as silence."""
     fov = _numbers(drive, "FOV", 3) or (0.0, 0.0, 0.0)
+    if max(fov) > 5:
+        # Files of the time before Pulseq 1.4, and of JEMRIS, have millimetres.
+        fov = (fov[0] * 1e-3, fov[1] * 1e-3, fov[2] * 1e-3)
     matrix = _numbers(drive, "scanroom_matrix", 3)
     factor = _numbers(drive, "scanroom_oversampling", 3)
     if factor is None:

@@ -53,12 +53,11 @@ def shapes(k: Trajectories) -> Shapes:
             straight[i] = False
             continue
         direction[i] = chord / reach
-        if (len(way) - 1) / reach > _WIDEST:
-            length[i] = 0.0
-            continue
         along = (way - way[0]) @ direction[i]
         bend = way - way[0] - along[:, None] * direction[i]
         straight[i] = np.abs(bend).max() < _BENT * extent
+        if straight[i] and (len(way) - 1) / reach > _WIDEST:
+            length[i] = 0.0
     return Shapes(length=length, straight=straight, direction=direction)
 
 
@@ -78,7 +77,7 @@ def snapped(axis: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
     """
     strongest = int(np.argmax(np.abs(axis)))
     axis = -axis * np.sign(axis[strongest])
-    return -np.eye(3)[strongest] if axis[strongest] < 1e-6 - 1 else axis
+    return -np.eye(3)[strongest] if axis[strongest] < 1e-6 - 1 else np.asarray(axis)
 
 
 def lattice(
@@ -98,8 +97,7 @@ def lattice(
         return np.zeros((0, 3))
     first = steps[np.argmin(size)] / size.min()
     across = np.cross(normal, first)
-    off = np.abs(steps @ across)
-    if off.max() <= max(SAME_LINE, 0.25 * size.min()):
+    if float(np.abs(steps @ across).max()) <= max(SAME_LINE, 0.25 * size.min()):
         return snapped(_long_way(points, first))[None]
     pair = np.array([snapped(first), snapped(across)])
     reach = np.ptp(points @ pair.T, axis=0)
@@ -118,7 +116,7 @@ def _long_way(
     """Refine a direction by the points farthest apart along it."""
     along = points @ first
     chord = points[np.argmax(along)] - points[np.argmin(along)]
-    return chord / np.linalg.norm(chord)
+    return np.asarray(chord / np.linalg.norm(chord))
 
 
 def spacing(coordinate: Float[np.ndarray, " line"]) -> float:
