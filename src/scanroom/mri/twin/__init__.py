@@ -1,1 +1,6 @@
-"""A scanner that exists only in memory."""
+"""The device that is a simulation."""
+
+from scanroom.mri.twin.device import Effort, Twin
+from scanroom.mri.twin.faults import IDEAL, Faults
+
+__all__ = ["IDEAL", "Effort", "Faults", "Twin"]

@@ -1,0 +1,267 @@
+"""A scanner that exists only in memory: armed with a cleared drive, it plays and receives."""
+
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Complex64, Float
+
+import scanroom
+from scanroom.core.errors import DeviceError, InterlockOpen, ProtocolError
+from scanroom.core.gate import Cleared
+from scanroom.mri.drive.model import Drive
+from scanroom.mri.raw.model import Readout
+from scanroom.mri.system import System
+from scanroom.mri.twin import fields
+from scanroom.mri.twin.faults import MAX_COILS, Faults
+from scanroom.mri.twin.programme import programme
+from scanroom.mri.twin.sampling import isochromats, rate, voxel_size
+from scanroom.physics.coils import head_array
+from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
+from scanroom.physics.spins.engine import Control, Settings, simulate, touched
+from scanroom.physics.spins.ensemble import Spins
+from scanroom.physics.spins.program import Program
+from scanroom.physics.thermal_noise import (
+    coil_resistance,
+    draw_noise,
+    noise_covariance,
+    sample_resistance,
+    signal_scale,
+)
+from scanroom.subject.model import Subject
+
+# Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
+_MARGIN = 50.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How finely and with what the twin computes."""
+
+    isochromats: int = 8
+    settings: Settings = dataclasses.field(default_factory=Settings)
+
+
+class Twin:
+    """Digital twin of the scanner, with a subject inside."""
+
+    name = "scanroom-mri-twin"
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        system: System,
+        faults: Faults | None = None,
+        seed: int = 0,
+        n_coils: int = 8,
+        effort: Effort | None = None,
+    ) -> None:
+        if not 1 <= n_coils <= MAX_COILS:
+            raise ProtocolError(
+                f"the twin has {n_coils} coils; it may have 1 to {MAX_COILS} "
+                "(scanroom.physics.coils). Ask for a number in that range."
+            )
+        self.subject, self.system = subject, system
+        self.faults = faults or Faults()
+        self.effort = effort or Effort()
+        self.seed, self.n_coils = seed, n_coils
+        self.progress: Callable[[float], None] | None = None
+        self.output = 0.0
+        self._array = head_array(n_coils)
+        self._lock = threading.Lock()
+        self._control = Control()
+        self._armed: tuple[Drive, str, Program] | None = None
+        self._n_played = 0
+        self._field: np.ndarray | None = None
+        self._covariance: np.ndarray | None = None
+        self._truth: dict[str, Any] = {}
+
+    @property
+    def truth(self) -> Mapping[str, Any]:
+        """What only the twin can know; written beside the run, read by nothing downstream."""
+        return {
+            "device": self.name,
+            "version": scanroom.__version__,
+            "subject": self.subject.name,
+            "system": self.system.name,
+            "seed": self.seed,
+            "n_coils": self.n_coils,
+            "faults": dataclasses.asdict(self.faults),
+            "effort": dataclasses.asdict(self.effort),
+            "static_field_hz": self._static_field(),
+            **self._truth,
+        }
+
+    def arm(self, cleared: Cleared[Drive]) -> None:
+        """Load the drive; outputs stay off.
+
+        Raises
+        ------
+        DeviceError
+            If the twin is playing.
+        """
+        drive = cleared.open()
+        program = programme(drive, self.faults.gradient_delay)
+        with self._lock:
+            if self.output != 0.0:
+                raise DeviceError(
+                    f"{self.name} is playing; it takes one drive at a time "
+                    "(scanroom.core.device). Stop it or wait for its end before arming it again."
+                )
+            self._armed = (drive, cleared.digest, program)
+            self._control = Control()
+
+    def play(self) -> Iterator[Readout]:
+        """Play the armed drive once and yield every window's samples as they come.
+
+        Raises
+        ------
+        DeviceError
+            If nothing is armed.
+        InterlockOpen
+            If the twin is stopped while it plays.
+        """
+        with self._lock:
+            if self._armed is None:
+                raise DeviceError(
+                    f"{self.name} has nothing to play; a device plays what it was armed with, once "
+                    "(scanroom.core.device). Call arm with a cleared drive first."
+                )
+            drive, digest, program = self._armed
+            self._armed, self.output, control = None, 1.0, self._control
+            play_number, self._n_played = self._n_played, self._n_played + 1
+        control.progress = self.progress
+        try:
+            spins = self._spins(program)
+            receive = self._receiver(drive, spins, f"{self.seed}/{digest}/{play_number}")
+            signals = simulate(program, spins, self.effort.settings, control)
+            for index, signal in enumerate(signals):
+                if control.stop[0]:
+                    break
+                yield receive(index, signal)
+            if control.stop[0]:
+                raise InterlockOpen(f"{self.name} was stopped while playing {drive.name!r}.")
+        finally:
+            self.output = 0.0
+
+    def stop(self) -> None:
+        """Bring every output to zero: any time, any thread, any number of times."""
+        self._control.stop[0] = 1
+        self._armed = None
+        self.output = 0.0
+
+    def _static_field(self) -> Float[np.ndarray, "x y z"]:
+        if self._field is None:
+            self._field = fields.static_field(self.subject, self.system, self.faults)
+        return self._field
+
+    def _offset(self) -> Float[np.ndarray, "x y z"]:
+        """Static field and chemical shift of every voxel [Hz]."""
+        offset = self._static_field()
+        if self.faults.chemical_shift and "chemical_shift" in self.subject.maps:
+            offset = offset + self.subject.maps["chemical_shift"] * self.system.larmor
+        return np.asarray(offset, np.float32)
+
+    def _touched(self, program: Program) -> Bool[np.ndarray, "x y z"]:
+        """Voxels with protons that some pulse of the programme can excite."""
+        subject = self.subject
+        chosen = np.asarray(subject.maps["proton_density"] > 0)
+        index = np.argwhere(chosen)
+        centre = index @ subject.affine[:3, :3].T + subject.affine[:3, 3]
+        half_diagonal = np.linalg.norm(subject.affine[:3, :3], axis=0).sum() / 2
+        b1 = fields.transmit(centre, self.system.larmor, self.faults)
+        reached = touched(
+            program,
+            (centre, self._offset()[chosen].astype(np.float64), np.abs(b1)),
+            (float(half_diagonal), _MARGIN),
+            self.effort.settings,
+        )
+        chosen[chosen] = reached
+        self._truth |= {"n_voxels": len(index), "n_voxels_excited": int(reached.sum())}
+        return chosen
+
+    def _spins(self, program: Program) -> Spins:
+        """Sample the part of the subject that the programme excites."""
+        maps, faults = self.subject.maps, self.faults
+        n_each = self.effort.isochromats
+        grains = isochromats(self.subject, self._touched(program), n_each, self.seed)
+        x, y, z = grains.voxel.astype(np.int64).T
+        offset = fields.at_isochromats(self._static_field(), grains)
+        if faults.chemical_shift and "chemical_shift" in maps:
+            offset += maps["chemical_shift"][x, y, z] * self.system.larmor
+        if faults.t2_prime and "t2_prime" in maps:
+            offset += rate(maps["t2_prime"][x, y, z]) / (2 * np.pi) * grains.spread
+        density = maps["proton_density"][x, y, z]
+        volume = float(np.prod(voxel_size(self.subject))) / n_each
+        scale = (density * signal_scale(self.system.field, volume)).astype(np.float32)
+        weight = fields.receive(grains.position, self._array, faults)
+        weight *= scale[:, None]
+        self._truth |= {"n_isochromats": len(density)}
+        return Spins(
+            position=grains.position,
+            offset=offset,
+            r1=rate(maps["t1"][x, y, z]),
+            r2=rate(maps["t2"][x, y, z]),
+            transmit=fields.transmit(grains.position, self.system.larmor, faults),
+            weight=weight,
+        )
+
+    def _noise(self) -> Float[np.ndarray, "coil coil"]:
+        """Covariance of the noise per hertz of bandwidth [V2/Hz]."""
+        if self._covariance is None:
+            frequency = self.system.larmor
+            conductivity = self.subject.maps.get("conductivity")
+            loss = np.zeros((self.n_coils, self.n_coils))
+            if conductivity is not None:
+                loss = sample_resistance(self._array, conductivity, self.subject.affine, frequency)
+            self._covariance = noise_covariance(
+                loss,
+                coil_resistance(self._array, frequency),
+                dwell=1.0,
+                noise_figure=self.faults.noise_figure,
+                coil_temperature=self.faults.coil_temperature,
+            )
+        return self._covariance
+
+    def _receiver(
+        self, drive: Drive, spins: Spins, key: str
+    ) -> Callable[[int, Complex64[np.ndarray, "coil sample"]], Readout]:
+        """What happens between the coils and the raw data, window by window."""
+        windows, faults = drive.windows, self.faults
+        seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+        covariance = self._noise() if faults.noise else None
+        loudest = float(np.abs(spins.weight).sum(axis=0).max(initial=0.0))
+        if covariance is not None:
+            fastest = float(np.min(windows.dwell, initial=1.0))
+            loudest = max(loudest, 8 * float(np.sqrt(np.diag(covariance).max() / fastest)))
+        chain = Receiver(full_scale=loudest or 1.0, n_bits=faults.n_bits)
+        self._truth |= {"full_scale_volt": chain.full_scale, "n_clipped": 0}
+
+        def receive(index: int, signal: Complex64[np.ndarray, "coil sample"]) -> Readout:
+            dwell, n_samples = float(windows.dwell[index]), int(windows.n_samples[index])
+            if covariance is not None:
+                signal = signal + draw_noise(covariance / dwell, n_samples, seed=seed, index=index)
+            extra = int(windows.modulation_index[index])
+            signal = signal * demodulation(
+                n_samples,
+                dwell,
+                frequency=float(windows.frequency[index]),
+                phase=float(windows.phase[index]),
+                modulation=windows.modulation[extra] if extra >= 0 else None,
+            )
+            if faults.filter:
+                signal = droop(chain, signal)
+            if faults.quantisation:
+                signal, n_clipped = quantise(chain, signal, dwell)
+                self._truth["n_clipped"] += n_clipped
+            return Readout(
+                index=index,
+                time=float(windows.start[index]),
+                signal=np.ascontiguousarray(signal, np.complex64),
+            )
+
+        return receive

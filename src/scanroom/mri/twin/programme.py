@@ -1,0 +1,200 @@
+"""From a drive to what is played to the spins: moments, kinds of pulses and windows."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from scanroom.core.errors import ProtocolError
+from scanroom.core.units import Metre, Second
+from scanroom.mri.drive.model import Drive, Gradient, PulseShape
+from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
+from scanroom.physics.spins.rotations import Envelope
+
+# A gradient counts as constant when its moment strays from a straight line by less than a
+# hundred-thousandth of a cycle at this distance from the centre of the magnet.
+_REACH: Metre = 0.3
+_STRAY = 1e-5
+_LONGEST_STEP: Second = 5e-6
+# Two events may meet but not overlap by more than a tick of the fastest clock.
+_OVERLAP: Second = 1e-8
+
+
+class Moments:
+    """Integral of the three gradients since the start of the drive, each axis with its delay."""
+
+    def __init__(
+        self, gradients: tuple[Gradient, Gradient, Gradient], delay: tuple[Second, Second, Second]
+    ) -> None:
+        self._axes = []
+        for gradient, late in zip(gradients, delay, strict=True):
+            time = np.asarray(gradient.time, np.float64) + late
+            amplitude = np.asarray(gradient.amplitude, np.float64)
+            steps = np.diff(time) * (amplitude[1:] + amplitude[:-1]) / 2
+            self._axes.append((time, amplitude, np.concatenate([[0.0], np.cumsum(steps)])))
+
+    def __call__(self, at: Float[np.ndarray, " *shape"]) -> Float[np.ndarray, " *shape axis"]:
+        """Moments [1/m] at the given times."""
+        out = np.zeros((*at.shape, 3))
+        for axis, (time, amplitude, total) in enumerate(self._axes):
+            if len(time) < 2:
+                continue
+            segment = np.clip(np.searchsorted(time, at, side="right") - 1, 0, len(time) - 2)
+            length = time[segment + 1] - time[segment]
+            part = np.clip(at - time[segment], 0.0, length)
+            slope = (amplitude[segment + 1] - amplitude[segment]) / np.where(length > 0, length, 1)
+            out[..., axis] = total[segment] + part * (amplitude[segment] + slope * part / 2)
+        return out
+
+
+def programme(drive: Drive, delay: tuple[Second, Second, Second] = (0.0, 0.0, 0.0)) -> Program:
+    """Compile a drive, played through gradient amplifiers that are late by ``delay``.
+
+    Raises
+    ------
+    ProtocolError
+        If a pulse overlaps another pulse or a receiver window.
+    """
+    moments = Moments(drive.gradients, delay)
+    envelopes, peaks, of_shape = _envelopes(drive.shapes)
+    pulses, pulse_kind, pulse_rows = _pulses(drive, moments, (envelopes, peaks, of_shape))
+    windows, window_kind, window_rows = _windows(drive, moments)
+    time = np.concatenate([pulse_rows[0], window_rows[0]])
+    order = np.lexsort((time[:, 1], time[:, 0]))
+    time = time[order]
+    _refuse_overlap(time)
+    n_pulses, n_windows = len(pulse_kind), len(window_kind)
+    return Program(
+        envelopes=tuple(envelopes),
+        pulses=tuple(pulses),
+        windows=tuple(windows),
+        event=np.repeat([PULSE, WINDOW], [n_pulses, n_windows]).astype(np.int64)[order],
+        kind=np.concatenate([pulse_kind, window_kind])[order],
+        time=time,
+        moment=moments(time),
+        turns=np.concatenate([pulse_rows[1], np.zeros((n_windows, 2))])[order],
+    )
+
+
+def _refuse_overlap(time: Float[np.ndarray, "event 3"]) -> None:
+    if len(time) < 2:
+        return
+    overlap = time[:-1, 1] - time[1:, 0]
+    worst = int(overlap.argmax())
+    if overlap[worst] > _OVERLAP:
+        raise ProtocolError(
+            f"two events overlap by {overlap[worst] * 1e6:.4g} us at {time[worst + 1, 0]:.6f} s; "
+            "a pulse may not overlap another pulse or a receiver window (the twin has one "
+            "transmitter and blanks its receiver). Move one of them."
+        )
+
+
+def _envelopes(
+    shapes: tuple[PulseShape, ...],
+) -> tuple[list[Envelope], list[float], list[int]]:
+    """Shapes of unit peak, each once, their peaks [Hz], and the envelope of each shape."""
+    envelopes: list[Envelope] = []
+    peaks, of_shape = [], []
+    seen: dict[bytes, int] = {}
+    for shape in shapes:
+        peak = float(np.abs(shape.step).max(initial=0.0))
+        step = np.conj(np.asarray(shape.step, np.complex128)) / (peak or 1.0)
+        edge = np.asarray(shape.edge, np.float64)
+        key = np.round(step, 7).tobytes() + np.round(edge, 10).tobytes()
+        if key not in seen:
+            seen[key] = len(envelopes)
+            envelopes.append(Envelope(edge=edge, step=step))
+        peaks.append(peak)
+        of_shape.append(seen[key])
+    return envelopes, peaks, of_shape
+
+
+def _pulses(
+    drive: Drive, moments: Moments, shapes: tuple[list[Envelope], list[float], list[int]]
+) -> tuple[list[PulseKind], Int[np.ndarray, " pulse"], tuple[np.ndarray, np.ndarray]]:
+    """Kinds of pulses, the kind of each pulse, its times and its turns."""
+    envelopes, peaks, of_shape = shapes
+    kinds: list[PulseKind] = []
+    seen: dict[tuple[object, ...], int] = {}
+    of_pulse, time, turns = [], [], []
+    whole = np.linspace(0.0, 1.0, 65)
+    for start, shape, frequency, phase in zip(
+        drive.pulses.start,
+        drive.pulses.shape,
+        drive.pulses.frequency,
+        drive.pulses.phase,
+        strict=True,
+    ):
+        envelope = envelopes[of_shape[shape]]
+        if peaks[shape] == 0.0 or envelope.duration <= 0.0:
+            continue
+        begin, end = start + envelope.edge[0], start + envelope.edge[-1]
+        course = moments(begin + whole * envelope.duration)
+        course -= course[0]
+        gradient = course[-1] / envelope.duration
+        key: tuple[object, ...] = (of_shape[shape], peaks[shape], float(frequency))
+        steady = np.abs(course - whole[:, None] * course[-1]).max() * _REACH < _STRAY
+        key += (np.round(gradient if steady else course, 2 if steady else 6).tobytes(),)
+        if key not in seen:
+            seen[key] = len(kinds)
+            place, moment = of_shape[shape], None
+            if not steady:
+                place = len(envelopes)
+                envelopes.append(_finer(envelope))
+                moment = moments(start + envelopes[-1].edge)
+                moment -= moment[0]
+            kinds.append(
+                PulseKind(
+                    envelope=place,
+                    strength=peaks[shape],
+                    frequency=float(frequency),
+                    gradient=gradient,
+                    moment=moment,
+                )
+            )
+        of_pulse.append(seen[key])
+        time.append((begin, end, end))
+        turns.append(phase / (2 * np.pi) + frequency * envelope.edge[[0, -1]])
+    rows = (np.array(time).reshape(-1, 3), np.array(turns).reshape(-1, 2))
+    return kinds, np.array(of_pulse, np.int64), rows
+
+
+def _finer(envelope: Envelope) -> Envelope:
+    """Cut long steps, so that a changing gradient is followed inside them."""
+    lengths = np.diff(envelope.edge)
+    pieces = np.maximum(np.ceil(lengths / _LONGEST_STEP - 1e-6), 1).astype(int)
+    short = np.repeat(lengths / pieces, pieces)
+    edge = envelope.edge[0] + np.concatenate([[0.0], np.cumsum(short)])
+    return Envelope(edge=edge, step=np.repeat(envelope.step, pieces))
+
+
+def _windows(
+    drive: Drive, moments: Moments
+) -> tuple[list[WindowKind], Int[np.ndarray, " window"], tuple[np.ndarray]]:
+    """Kinds of windows, the kind of each window, and its times."""
+    kinds: list[WindowKind] = []
+    seen: dict[tuple[object, ...], int] = {}
+    of_window, time = [], []
+    windows = drive.windows
+    for start, dwell, count in zip(windows.start, windows.dwell, windows.n_samples, strict=True):
+        n_samples = int(count)
+        since = (np.arange(n_samples) + 0.5) * dwell
+        course = moments(np.concatenate([[start], start + since]))
+        course = course[1:] - course[0]
+        gradient = (course[-1] - course[0]) / max((n_samples - 1) * dwell, dwell)
+        straight = course[n_samples // 2] + (since - since[n_samples // 2])[:, None] * gradient
+        steady = bool(np.abs(course - straight).max() * _REACH < _STRAY)
+        shape = np.round(gradient if steady else course, 2 if steady else 6).tobytes()
+        key = (n_samples, float(dwell), steady, shape)
+        if key not in seen:
+            seen[key] = len(kinds)
+            kinds.append(
+                WindowKind(
+                    n_samples=n_samples,
+                    dwell=float(dwell),
+                    gradient=gradient,
+                    moment=course,
+                    steady=steady,
+                )
+            )
+        of_window.append(seen[key])
+        time.append((start, start + n_samples * dwell, start + since[n_samples // 2]))
+    return kinds, np.array(of_window, np.int64), (np.array(time).reshape(-1, 3),)

@@ -1,0 +1,99 @@
+"""From a subject to isochromats: several per voxel, off the image grid."""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from scanroom.core.errors import ProtocolError
+from scanroom.core.units import Metre
+from scanroom.subject.model import Subject
+
+# A Lorentzian has no variance; offsets beyond this many half widths (1 % of the spins) are put
+# there.
+_WIDEST = 64.0
+_FASTEST_RATE = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isochromats:
+    """Where each isochromat is, which voxel it stands for, and its share of T2'.
+
+    ``within`` is the place in the voxel, -1/2 to 1/2 along each axis of the grid; ``spread`` is
+    its offset in half widths of the voxel's Lorentzian line, 1 / (2 pi T2').
+    """
+
+    voxel: Float[np.ndarray, "spin 3"]
+    within: Float32[np.ndarray, "spin 3"]
+    position: Float[np.ndarray, "spin 3"]
+    spread: Float32[np.ndarray, " spin"]
+
+
+def isochromats(
+    subject: Subject, chosen: Bool[np.ndarray, "x y z"], n_per_voxel: int, seed: int = 0
+) -> Isochromats:
+    """Spread isochromats over the chosen voxels.
+
+    In each voxel they stand on a lattice of four dimensions (place and quantile of T2') that is
+    evenly spaced along every axis, so that any whole number of turns across a voxel, up to their
+    count, adds up to nothing; a random shift per voxel keeps more turns from adding up to
+    something.
+    """
+    if not 1 <= n_per_voxel <= 64:
+        raise ProtocolError(
+            f"{n_per_voxel} isochromats per voxel; there may be 1 to 64 (scanroom.mri.twin). "
+            "Choose a number in that range."
+        )
+    index = np.argwhere(chosen)
+    steps = np.arange(n_per_voxel)[:, None] * np.array(lattice(n_per_voxel)) / n_per_voxel
+    shift = np.random.Generator(np.random.Philox(key=[seed, 0])).random((len(index), 1, 4))
+    place = (steps[None] + shift) % 1.0
+    within = (place[..., :3] - 0.5).reshape(-1, 3)
+    voxel = np.repeat(index.astype(np.float64), n_per_voxel, axis=0)
+    affine = subject.affine
+    quantile = place[..., 3].reshape(-1)
+    spread = np.clip(np.tan(np.pi * (quantile - 0.5)), -_WIDEST, _WIDEST)
+    return Isochromats(
+        voxel=voxel,
+        within=within.astype(np.float32),
+        position=(voxel + within) @ affine[:3, :3].T + affine[:3, 3],
+        spread=spread.astype(np.float32),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def lattice(n: int) -> tuple[int, int, int, int]:
+    """Generator of a lattice rule of n points in four dimensions.
+
+    Chosen so that the shortest wave along the first three axes that the points cannot tell from a
+    constant is as short as can be; then the same for all four.
+    """
+    units = [a for a in range(1, n) if np.gcd(a, n) == 1] or [1]
+    waves = np.array(list(itertools.product(range(-4, 5), repeat=4)))
+    waves = waves[np.argsort((waves**2).sum(axis=1), kind="stable")][1:]
+    length = (waves**2).sum(axis=1)
+    flat = waves[:, 3] == 0
+    best, choice = (-1, -1), (1, 1, 1, 1)
+    for b, c, d in itertools.product(units, repeat=3):
+        blind = (waves @ np.array([1, b, c, d])) % n == 0
+        score = (
+            int(length[blind & flat][0]) if (blind & flat).any() else 99,
+            int(length[blind][0]) if blind.any() else 99,
+        )
+        if score > best:
+            best, choice = score, (1, b, c, d)
+    return choice
+
+
+def voxel_size(subject: Subject) -> tuple[Metre, Metre, Metre]:
+    """Edge lengths of a voxel."""
+    x, y, z = np.linalg.norm(subject.affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def rate(time: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """Relaxation rate [1/s] of a relaxation time [s]; infinite and zero times are bounded."""
+    with np.errstate(divide="ignore"):
+        return np.minimum(1.0 / np.asarray(time, np.float64), _FASTEST_RATE).astype(np.float32)

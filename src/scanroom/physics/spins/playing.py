@@ -1,0 +1,328 @@
+"""The compiled inner loop: one run of spins through one stretch of the programme."""
+
+import math
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from numba import njit
+
+from scanroom.physics.spins.direct import sum_samples
+from scanroom.physics.spins.gridding import plan_taps, spread
+from scanroom.physics.spins.precession import (
+    SpinArrays,
+    apply_maps,
+    largest_transverse,
+    precess,
+)
+from scanroom.physics.spins.program import PULSE
+from scanroom.physics.spins.rotations import (
+    N_ENTRIES,
+    PulseTable,
+    advance,
+    affine_map,
+    interpolate,
+)
+
+_SLOTS = 8
+_LANE = 64
+
+
+class Runs(NamedTuple):
+    """Where each run of spins begins and how far it has come."""
+
+    edge: np.ndarray
+    time: np.ndarray
+    moment: np.ndarray
+    amplitude: np.ndarray
+    amplitude_time: np.ndarray
+    slowest_r2: np.ndarray
+    fastest_r2: np.ndarray
+    effective: np.ndarray
+
+
+class Events(NamedTuple):
+    """A stretch of the programme and where each window's sums go (-1: nowhere)."""
+
+    event: np.ndarray
+    kind: np.ndarray
+    time: np.ndarray
+    moment: np.ndarray
+    turns: np.ndarray
+    grid_place: np.ndarray
+    direct_place: np.ndarray
+
+
+class Pulses(NamedTuple):
+    """Kinds of pulses, their tables end to end, and steps of those under a varying gradient."""
+
+    gradient: np.ndarray
+    frequency: np.ndarray
+    strength: np.ndarray
+    table: np.ndarray
+    table_edge: np.ndarray
+    table_shape: np.ndarray
+    table_scale: np.ndarray
+    entries: np.ndarray
+    step_edge: np.ndarray
+    step_time: np.ndarray
+    step_signal: np.ndarray
+    step_moment: np.ndarray
+
+
+class Windows(NamedTuple):
+    """Kinds of windows."""
+
+    gradient: np.ndarray
+    scale: np.ndarray
+    length: np.ndarray
+    longest_r2: np.ndarray
+    sample_edge: np.ndarray
+    times: np.ndarray
+    moments: np.ndarray
+    polynomials: np.ndarray
+
+
+class Stage(NamedTuple):
+    """Everything a lane needs for one stretch: who, what, and how faint is silent."""
+
+    spins: SpinArrays
+    runs: Runs
+    events: Events
+    pulses: Pulses
+    windows: Windows
+    silence: float
+
+
+class Scratch(NamedTuple):
+    """Per-run plans, kept as long as the run is at work."""
+
+    map_tag: np.ndarray
+    maps: np.ndarray
+    tap_tag: np.ndarray
+    start: np.ndarray
+    taps: np.ndarray
+    weight: np.ndarray
+    work: np.ndarray
+    entry: np.ndarray
+    matrices: np.ndarray
+    lagrange: np.ndarray
+    lanes: np.ndarray
+    angle: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def new_scratch(longest, columns, n_taps):
+    """Room for the plans of a run of at most ``longest`` spins."""
+    return Scratch(
+        np.full(_SLOTS, -1, np.int64),
+        np.empty((_SLOTS, 12, longest), np.float32),
+        np.full(_SLOTS, -1, np.int64),
+        np.empty((_SLOTS, longest), np.int64),
+        np.empty((_SLOTS, longest, 2 * n_taps), np.float32),
+        np.empty((columns, longest), np.float32),
+        np.empty((2, longest), np.float32),
+        np.empty(N_ENTRIES, np.float32),
+        np.empty((4, 3, 3)),
+        np.empty((2, 6)),
+        np.empty((N_ENTRIES, _LANE)),
+        np.empty(_LANE),
+    )
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _table(pulses, kind):
+    """The table of one kind of pulse."""
+    table = pulses.table[kind]
+    n_strengths, n_offsets = pulses.table_shape[table]
+    scale = pulses.table_scale[table]
+    entries = pulses.entries[pulses.table_edge[table] : pulses.table_edge[table + 1]]
+    return PulseTable(
+        entries.reshape((n_strengths, n_offsets, N_ENTRIES)),
+        scale[0],
+        scale[1],
+        scale[2],
+        scale[3],
+        scale[4],
+    )
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
+    """Affine maps of a pulse under a constant gradient."""
+    table = _table(pulses, kind)
+    gx, gy, gz = pulses.gradient[kind]
+    out = np.empty(12)
+    for i in range(last - first):
+        j = first + i
+        offset = gx * spins.x[j] + gy * spins.y[j] + gz * spins.z[j]
+        offset += spins.offset[j] - pulses.frequency[kind]
+        strength = pulses.strength[kind] * spins.transmit[j]
+        interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
+        spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
+        affine_map(scratch.entry, spin, table.duration, scratch.matrices, out)
+        for entry in range(12):
+            maps[entry, i] = out[entry]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _plan_stepped(spins, first, last, pulses, kind, scratch, maps):
+    """Affine maps of a pulse under a varying gradient, step by step, 64 spins at a time."""
+    low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
+    time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
+    duration = time.sum()
+    lanes, angle = scratch.lanes, scratch.angle
+    out = np.empty(12)
+    strength = np.ones(_LANE)
+    for begin in range(first, last, _LANE):
+        count = min(_LANE, last - begin)
+        lanes[:] = 0.0
+        lanes[0] = 1.0
+        lanes[11] = 0.5 * time[0] / duration
+        for i in range(count):
+            strength[i] = pulses.strength[kind] * spins.transmit[begin + i]
+        for step in range(time.size):
+            kx, ky, kz = pulses.step_moment[low + step]
+            for i in range(count):
+                j = begin + i
+                angle[i] = math.pi * (
+                    kx * spins.x[j]
+                    + ky * spins.y[j]
+                    + kz * spins.z[j]
+                    + time[step] * (spins.offset[j] - pulses.frequency[kind])
+                )
+            following = time[step + 1] if step + 1 < time.size else 0.0
+            pulse = math.pi * time[step] * signal[step]
+            advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
+        for i in range(count):
+            j = begin + i
+            spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
+            affine_map(lanes[:, i], spin, duration, scratch.matrices, out)
+            for entry in range(12):
+                maps[entry, j - first] = out[entry]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _catch_up(spins, runs, run, time, moment):
+    """Evolve a run freely from its last event to now."""
+    elapsed = time - runs.time[run]
+    if elapsed == 0.0:
+        return
+    first, last = runs.edge[run], runs.edge[run + 1]
+    precess(spins, first, last, moment - runs.moment[run], elapsed)
+    runs.time[run] = time
+    runs.moment[run] = moment
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _pulse(stage, run, at, scratch):
+    """Play one pulse to a run."""
+    spins, runs, events, pulses = stage.spins, stage.runs, stage.events, stage.pulses
+    kind = events.kind[at]
+    first, last = runs.edge[run], runs.edge[run + 1]
+    _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
+    slot = kind % _SLOTS
+    if scratch.map_tag[slot] != kind:
+        scratch.map_tag[slot] = kind
+        if pulses.table[kind] < 0:
+            _plan_stepped(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
+        else:
+            _plan_tabulated(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
+    apply_maps(spins, first, last, scratch.maps[slot], events.turns[at])
+    runs.time[run] = events.time[at, 1]
+    runs.moment[run] = events.moment[at, 1]
+    runs.amplitude[run] = largest_transverse(spins, first, last)
+    runs.amplitude_time[run] = events.time[at, 1]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _receive(stage, run, at, scratch, out):
+    """Add a run's signal to one window."""
+    spins, runs, events, windows = stage.spins, stage.runs, stage.events, stage.windows
+    kind = events.kind[at]
+    first, last = runs.edge[run], runs.edge[run + 1]
+    columns = spins.weight.shape[1]
+    if events.grid_place[at] >= 0 and runs.fastest_r2[run] <= windows.longest_r2[kind]:
+        _catch_up(spins, runs, run, events.time[at, 2], events.moment[at, 2])
+        slot = kind % _SLOTS
+        length, n_taps = windows.length[kind], windows.polynomials.shape[1]
+        start, taps = scratch.start[slot], scratch.taps[slot]
+        if scratch.tap_tag[slot] != kind:
+            scratch.tap_tag[slot] = kind
+            line = (windows.gradient[kind], windows.scale[kind], length, windows.polynomials)
+            plan_taps(spins, first, last, line, start, taps)
+        begin = events.grid_place[at]
+        grid = out[begin : begin + (length + n_taps) * columns].reshape((-1, columns))
+        spread(spins, first, last, start, taps, grid)
+        return
+    _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
+    low, high = windows.sample_edge[kind], windows.sample_edge[kind + 1]
+    begin = events.direct_place[at]
+    samples = out[begin : begin + (high - low) * columns].reshape((-1, columns))
+    course = (windows.moments[low:high], windows.times[low:high])
+    sum_samples(spins, first, last, course, scratch.weight, scratch.work, samples)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _play_run(stage, run, scratch, out):
+    """Play a stretch of the programme to one run."""
+    spins, runs, events = stage.spins, stage.runs, stage.events
+    scratch.map_tag[:] = -1
+    scratch.tap_tag[:] = -1
+    first, last = runs.edge[run], runs.edge[run + 1]
+    scratch.weight[:, : last - first] = spins.weight[first:last].T
+    for at in range(events.event.size):
+        kind = events.kind[at]
+        if events.event[at] == PULSE:
+            if runs.effective[run, kind]:
+                _pulse(stage, run, at, scratch)
+        elif runs.amplitude[run] > 0.0:
+            elapsed = events.time[at, 0] - runs.amplitude_time[run]
+            if runs.amplitude[run] * math.exp(-runs.slowest_r2[run] * elapsed) > stage.silence:
+                _receive(stage, run, at, scratch, out)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def play_lane(stage, mine, out, stop):
+    """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set."""
+    edge = stage.runs.edge
+    longest = 1
+    for run in mine:
+        longest = max(longest, edge[run + 1] - edge[run])
+    columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
+    scratch = new_scratch(longest, columns, n_taps)
+    for run in mine:
+        if stop[0] != 0:
+            return
+        _play_run(stage, run, scratch, out)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def mark_effective(spins, runs, pulses, reach, reach_edge, tolerance):
+    """Note for every run which kinds of pulses change any of its spins by more than tolerance."""
+    for run in range(runs.edge.size - 1):
+        for kind in range(pulses.table.size):
+            table = pulses.table[kind]
+            if table < 0:
+                runs.effective[run, kind] = 1
+                continue
+            gx, gy, gz = pulses.gradient[kind]
+            low, high = np.inf, -np.inf
+            for j in range(runs.edge[run], runs.edge[run + 1]):
+                offset = gx * spins.x[j] + gy * spins.y[j] + gz * spins.z[j] + spins.offset[j]
+                low, high = min(low, offset), max(high, offset)
+            scale = pulses.table_scale[table]
+            begin = int((low - pulses.frequency[kind] - scale[0]) / scale[1]) - 1
+            end = int((high - pulses.frequency[kind] - scale[0]) / scale[1]) + 3
+            values = reach[reach_edge[table] : reach_edge[table + 1]]
+            largest = values[max(begin, 0) : min(end, values.size)].max()
+            runs.effective[run, kind] = 1 if largest > tolerance else 0
