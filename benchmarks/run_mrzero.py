@@ -36,7 +36,7 @@ def main(seq: Path, spins: Path, out: Path) -> None:
     times = []
     for _ in range(int(data["repeats"])):
         start = time.perf_counter()
-        graph = MRzeroCore.compute_graph(sequence, phantom, 1000, smallest)
+        graph = MRzeroCore.compute_graph(sequence, phantom, 200, smallest)
         signal = MRzeroCore.execute_graph(
             graph, sequence, phantom, smallest, smallest, print_progress=False
         )

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 KEYS = ("claim", "value", "unit", "bound", "truth", "source", "command", "passes")
 
 
 def number(value: Any) -> str:
     """Four figures of a number, yes or no for a truth value, anything else as it is."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "NO"
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
+    return f"{value:.4g}" if isinstance(value, int | float | np.number) else str(value)
 
 
 def markdown(rows: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> str:
