@@ -188,3 +188,9 @@ def test_drawn_noise_has_the_covariance_and_the_same_seed_the_same_bytes():
     assert (np.abs(found - 2 * psi) < bound).all()
     assert noise.tobytes() == draw_noise(psi, 200_000, seed=7, index=3).tobytes()
     assert noise.tobytes() != draw_noise(psi, 200_000, seed=7, index=4).tobytes()
+
+
+def test_every_seed_of_64_bits_gives_its_own_noise():
+    seeds = (0, 1, 2**63, 2**63 + 1, 2**64 - 1, -2)
+    drawn = {draw_noise(np.eye(1), 4, seed=seed, index=2**40).tobytes() for seed in seeds}
+    assert len(drawn) == len(seeds)

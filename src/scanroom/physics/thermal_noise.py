@@ -168,7 +168,8 @@ def draw_noise(
     covariance: Float[np.ndarray, "coil coil"], n_samples: int, *, seed: int, index: int
 ) -> Complex64[np.ndarray, "coil sample"]:
     """Noise [V] of one window. The same seed and index give the same bytes, in any order."""
-    source = np.random.Generator(np.random.Philox(key=[seed, index]))
+    key = np.array([seed & 0xFFFF_FFFF_FFFF_FFFF, index], np.uint64)
+    source = np.random.Generator(np.random.Philox(key=key))
     parts = source.standard_normal((2, len(covariance), n_samples))
     root = np.linalg.cholesky(covariance)
     return np.asarray(root @ parts[0] + 1j * (root @ parts[1]), np.complex64)
