@@ -20,6 +20,7 @@ _NEIGHBOURHOOD = 5
 _POWER_STEPS = 12
 
 Images = Complex64[np.ndarray, "coil z y x"]
+Low = Complex64[np.ndarray, "coil low_z low_y low_x"]
 
 
 def sensitivities(images: Images) -> Images:
@@ -46,7 +47,7 @@ def root_sum_of_squares(images: Images) -> Float32[np.ndarray, "z y x"]:
     return magnitude
 
 
-def _low_resolution(images: Images) -> Images:
+def _low_resolution(images: Images) -> Low:
     """Keep a Hann-windowed centre of k-space, on a grid twice as fine as it needs."""
     low = images
     for axis in (3, 2, 1):
@@ -101,7 +102,7 @@ def _norm(vector: np.ndarray) -> np.ndarray:
     return norm
 
 
-def _interpolate(maps: Images, n: int, axis: int) -> Images:
+def _interpolate(maps: Low, n: int, axis: int) -> Complex64[np.ndarray, "coil _ _ _"]:
     """Linear interpolation between pixel centres; origins coincide."""
     size = maps.shape[axis]
     if size == n:
