@@ -90,7 +90,7 @@ def test_surface_loop_over_a_sphere_matches_quadrature():
 
 def test_losses_are_symmetric_positive_and_scale():
     array = head_array(6)
-    conductivity, affine = ball(0.09, 6e-3)
+    conductivity, affine = ball(0.09, 9e-3)
     once = sample_resistance(array, conductivity, affine, 10e6)
     np.testing.assert_array_equal(once, once.T)
     assert np.linalg.eigvalsh(once).min() > 0
@@ -127,7 +127,7 @@ def test_wire_resistance_follows_the_skin_effect():
 
 def snr(field, *, sigma, quality=np.inf, radius=0.09, n_coils=8):
     array, frequency = head_array(n_coils), 42.577e6 * field
-    conductivity, affine = ball(radius, 6e-3, sigma)
+    conductivity, affine = ball(radius, 8e-3, sigma)
     sample = sample_resistance(array, conductivity, affine, frequency)
     coil = coil_resistance(array, frequency, component_quality=quality)
     coil = coil if np.isfinite(quality) or not sigma else 0 * coil

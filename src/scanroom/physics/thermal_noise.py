@@ -18,7 +18,7 @@ BODY: Kelvin = 310.15
 ROOM: Kelvin = 293.15
 NOISE_REFERENCE: Kelvin = 290.0  # a noise figure is defined against this: IEEE Std 161-1971
 COPPER = 1.72e-8  # ohm m at 20 degrees C, IEC 60028
-MAX_CELLS = 12_000
+MAX_CELLS = 20_000
 
 
 def magnetisation(
@@ -111,15 +111,16 @@ def sample_resistance(
     rows = np.arange(len(first))
     signs = np.repeat([-1.0, 1.0], len(first))
     gradient = sparse.csr_array(
-        (signs, (np.tile(rows, 2), np.concatenate([first, second]))), (len(first), cells.size)
+        (signs, (np.tile(rows, 2), np.concatenate([first, second]))),
+        (len(first), np.count_nonzero(cells)),
     )
     weighted = gradient.T @ sparse.diags_array(conductance)
     laplacian = (weighted @ gradient).tocsc()
-    # The potential is free up to a constant, and idle in air: a speck on the diagonal ties it down.
-    speck = 1e-9 * conductance.max()
-    scalar = splu(laplacian + sparse.diags_array(np.full(cells.size, speck)).tocsc()).solve(
-        np.ascontiguousarray(weighted @ potential)
-    )
+    # The potential is free up to a constant: a speck on the diagonal ties it down.
+    speck = 1e-9 * conductance.max(initial=0.0)
+    tied = laplacian + sparse.eye_array(laplacian.shape[0], format="csc") * (speck or 1.0)
+    solver = splu(tied, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    scalar = solver.solve(np.ascontiguousarray(weighted @ potential))
     voltage = potential - gradient @ scalar
     loss = (voltage.T * conductance) @ voltage * (2 * np.pi * frequency) ** 2
     return np.asarray((loss + loss.T) / 2)
@@ -187,8 +188,9 @@ def _coarse(
         tuple(slice(a, int(i.max()) + 1) for a, i in zip(low, occupied, strict=True))
     ]
     step = np.linalg.norm(affine[:3, :3], axis=0)
-    wanted = max(8e-3, float((np.prod(step) * part.size / MAX_CELLS) ** (1 / 3)))
-    block = np.maximum(np.round(wanted / step).astype(int), 1)
+    largest = float((np.prod(step) * part.size / MAX_CELLS) ** (1 / 3))
+    block = np.maximum(np.round(8e-3 / step), np.ceil(largest / step - 0.25)).astype(int)
+    block = np.maximum(block, 1)
     padded = np.pad(part, [(0, int(-n % b)) for n, b in zip(part.shape, block, strict=True)])
     a, b, c = (n // m for n, m in zip(padded.shape, block, strict=True))
     cells = padded.reshape(a, block[0], b, block[1], c, block[2]).mean(axis=(1, 3, 5))
@@ -203,18 +205,19 @@ def _faces(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Inner faces: cells on both sides, conductance [S], centre [m], vector across [m]."""
     volume = abs(np.linalg.det(grid[:3, :3]))
-    number = np.arange(cells.size).reshape(cells.shape)
+    number = np.cumsum(cells.ravel() > 0).reshape(cells.shape) - 1  # of those that conduct
+    every = np.arange(cells.size).reshape(cells.shape)
     found: list[list[np.ndarray]] = [[], [], [], [], []]
     for axis in range(3):
-        left = number.take(range(cells.shape[axis] - 1), axis).ravel()
-        right = number.take(range(1, cells.shape[axis]), axis).ravel()
+        left = every.take(range(cells.shape[axis] - 1), axis).ravel()
+        right = every.take(range(1, cells.shape[axis]), axis).ravel()
         a, b = cells.ravel()[left], cells.ravel()[right]
         joined = (a > 0) & (b > 0)
         left, right, a, b = left[joined], right[joined], a[joined], b[joined]
         across = grid[:3, axis]
         index = np.stack(np.unravel_index(left, cells.shape), axis=1) + 0.5 * np.eye(3)[axis]
-        found[0].append(left)
-        found[1].append(right)
+        found[0].append(number.ravel()[left])
+        found[1].append(number.ravel()[right])
         found[2].append((a + b) / 2 * volume / (across @ across))
         found[3].append(index @ grid[:3, :3].T + grid[:3, 3])
         found[4].append(np.broadcast_to(across, (len(left), 3)))
