@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scanroom.operators.fourier import to_kspace
-from scanroom.operators.nufft import density, nufft, weighted
+from scanroom.operators.nufft import density, nufft
 from tests.truth import assert_adjoint
 
 RNG = np.random.default_rng(11)
@@ -22,10 +22,6 @@ def radial(n_spokes, n):
 def test_adjoint(shape, n_images):
     place = RNG.uniform(-0.5, 0.5, (50, len(shape)))
     assert_adjoint(nufft(place, shape, n_images=n_images), rtol=1e-11)
-
-
-def test_adjoint_of_weights():
-    assert_adjoint(weighted(RNG.uniform(size=7), (3, 7)))
 
 
 @pytest.mark.parametrize("shape", [(12, 9), (6, 8, 5)])

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Complex
+from jaxtyping import Complex, Shaped
 
 from scanroom.operators.linear import Array, Linear, Shape
 
@@ -35,7 +35,7 @@ def fourier(shape: Shape, axes: Axes = (-2, -1)) -> Linear:
     return Linear(lambda x: to_kspace(x, axes), lambda y: to_image(y, axes), shape, shape)
 
 
-def resize(array: Complex[Array, "..."], n: int, axis: int) -> Complex[Array, "..."]:
+def resize(array: Shaped[Array, "..."], n: int, axis: int) -> Shaped[Array, "..."]:
     """Crop or zero-pad one axis to ``n`` elements, its origin ``n // 2`` kept."""
     size = array.shape[axis]
     if size == n:

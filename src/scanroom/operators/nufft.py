@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import finufft
 import numpy as np
-from jaxtyping import Complex, Float, Shaped
+from jaxtyping import Float
 
 from scanroom.operators.fourier import WORKERS
 from scanroom.operators.linear import Array, Linear, Shape
@@ -83,13 +83,3 @@ def density(
         seen = spread(kernel * spread.H(weight.astype(complex))).real
         weight = weight / np.maximum(seen, seen.max() * 1e-6)
     return weight * 0.5 ** len(shape)
-
-
-def weighted(weight: Shaped[Array, " sample"], shape: Shape) -> Linear:
-    """Multiply samples by real weights; its own adjoint."""
-
-    def apply(samples: Complex[Array, "..."]) -> Complex[Array, "..."]:
-        heavy: Array = samples * weight.astype(samples.real.dtype)
-        return heavy
-
-    return Linear(apply, apply, shape, shape)

@@ -10,6 +10,7 @@ from scanroom.core.result import Result
 from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.recon.geometry import axes_of
 from scanroom.mri.recon.noise import Measurement
+from scanroom.mri.recon.parallel import UNFOLDED
 from scanroom.mri.recon.sort import FRAME, Frame, Stack
 
 _LABELS = ("echo", "rep", "set", "phase")
@@ -30,7 +31,7 @@ def describe(
         array=array,
         axes=("z", "y", "x"),
         affine=stack.ladder.affine(*axes_of(encoding)),
-        unit="SNR" if measurement.white else "a.u.",
+        unit="SNR" if measurement.white and UNFOLDED not in notes else "a.u.",
         provenance={
             "protocol": encoding.protocol_name,
             **dict(zip(FRAME, frame.counter, strict=True)),

@@ -11,6 +11,7 @@ from scanroom.mri.recon.apodise import taper
 from scanroom.mri.recon.geometry import Axes, Axis
 from scanroom.mri.recon.ghost import align, odd_even_phase
 from scanroom.mri.recon.noise import Measurement
+from scanroom.mri.recon.parallel import can_unfold
 from scanroom.mri.recon.partial_fourier import (
     Coverage,
     complete,
@@ -31,12 +32,14 @@ class CoilImages:
     """One slice or slab as every coil sees it.
 
     ``noise`` is the noise power of a pixel, in phase with the image, for unit noise in the
-    samples; ``notes`` say what was done and what was missing.
+    samples; ``notes`` say what was done and what was missing. ``placed`` is the k-space behind
+    the images where lines between those measured are missing and the coils can tell them.
     """
 
     signal: Complex64[np.ndarray, "coil z y x"]
     noise: float
     notes: tuple[str, ...]
+    placed: "Placed | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ def coil_images(
     lines = profiles(measurement, windows, read, options.apodisation)
     signal, notes = _aligned(measurement, lines, windows, echo_train, axes)
     placed = place(signal, measurement.encoding, windows, axes, options.apodisation)
+    if placed.has_gaps:
+        return _with_gaps(placed, lines.noise, axes, notes)
     whole = tuple(axis for axis, grid in ((-3, partition), (-2, phase)) if grid.n_grid > 1)
     image = to_image(placed.kspace, whole)
     coverage = {
@@ -70,11 +75,29 @@ def coil_images(
     }
     partial = {axis: seen for axis, seen in coverage.items() if seen.is_partial}
     image = complete(image, partial, options.partial_fourier)
-    image = resize(resize(image, phase.n_pixels, -2), partition.n_pixels, -3)
     return CoilImages(
-        signal=image,
+        signal=cropped(image, axes),
         noise=lines.noise * placed.noise * _gain(partial, options.partial_fourier),
         notes=(*notes, *placed.notes, *_said(partial, options.partial_fourier)),
+    )
+
+
+def cropped(image: Complex64[np.ndarray, "..."], axes: Axes) -> Complex64[np.ndarray, "..."]:
+    """Cut the field of view wanted out of the one encoded, along phase and slice."""
+    return resize(resize(image, axes[1].n_pixels, -2), axes[2].n_pixels, -3)
+
+
+def _with_gaps(
+    placed: "Placed", readout_noise: float, axes: Axes, notes: tuple[str, ...]
+) -> CoilImages:
+    """Zero-filled images, and the k-space from which the coils may unfold them."""
+    can_be = can_unfold(placed.sampled, len(placed.kspace))
+    said = () if can_be else ("the missing lines stay zero: the image is aliased",)
+    return CoilImages(
+        signal=cropped(to_image(placed.kspace, (-3, -2)), axes),
+        noise=readout_noise * placed.noise,
+        notes=(*notes, *placed.notes, *said),
+        placed=placed if can_be else None,
     )
 
 
@@ -133,12 +156,19 @@ def _falling(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """Hybrid space of one slice: k-space in z and y, image in x."""
+    """Hybrid space of one slice: k-space in z and y, image in x; which lines were measured."""
 
     kspace: Complex64[np.ndarray, "coil z y x"]
     noise: float
+    sampled: Bool[np.ndarray, "z y"]
     coverage: tuple[Coverage, Coverage]
     notes: tuple[str, ...]
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether lines are missing between those measured."""
+        inner = np.argwhere(self.sampled)
+        return len(inner) < int(np.prod(np.ptp(inner, axis=0) + 1))
 
 
 def place(
@@ -178,9 +208,12 @@ def place(
     kspace = np.zeros(
         (signal.shape[1], partition.n_grid, phase.n_grid, signal.shape[2]), dtype=np.complex64
     )
+    sampled = np.zeros((partition.n_grid, phase.n_grid), dtype=bool)
+    sampled[iz, iy] = True
     kspace[:, iz, iy] = (mean * weight.astype(np.float32)[:, None, None]).swapaxes(0, 1)
     return Placed(
         kspace=kspace,
+        sampled=sampled,
         noise=float((weight**2 / count).sum() / (phase.n_grid * partition.n_grid)),
         coverage=(_coverage(iz, partition), _coverage(iy, phase)),
         notes=_gaps(iy, iz, count, windows[~inside]),
@@ -215,10 +248,7 @@ def _gaps(
     notes = []
     full = int(np.ptp(iy) + 1) * int(np.ptp(iz) + 1)
     if len(iy) < full:
-        notes.append(
-            f"undersampled: {len(iy)} of {full} lines measured, the others zero "
-            "(no parallel imaging): the image is aliased"
-        )
+        notes.append(f"undersampled: {len(iy)} of {full} lines measured")
     if count.max() > 1:
         notes.append(f"{count.max()} averages")
     if len(outside):

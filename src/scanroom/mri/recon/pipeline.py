@@ -12,8 +12,9 @@ from scanroom.mri.recon.apodise import checked as checked_apodisation
 from scanroom.mri.recon.describe import describe
 from scanroom.mri.recon.geometry import Axes, axes_of
 from scanroom.mri.recon.gridding import gridded_images, is_cartesian
-from scanroom.mri.recon.kspace import CoilImages, Options, coil_images
+from scanroom.mri.recon.kspace import CoilImages, Options, coil_images, cropped
 from scanroom.mri.recon.noise import Measurement, whiten
+from scanroom.mri.recon.parallel import UNFOLDED, unfolded
 from scanroom.mri.recon.partial_fourier import checked
 from scanroom.mri.recon.sensitivities import combine, root_sum_of_squares, sensitivities
 from scanroom.mri.recon.sort import Frame, Stack, navigators, stacks
@@ -93,7 +94,9 @@ def _volume(
         echo_train = navigators(measurement.encoding, frame, stack.slices[position])
         images = _coils(measurement, windows, echo_train, axes, options)
         notes |= dict.fromkeys(images.notes)
-        slabs.append(_combined(images, position, options, maps))
+        image, how = _combined(images, axes, options, maps, position)
+        slabs.append(image)
+        notes |= dict.fromkeys(how)
     shape = next(slab.shape for slab in slabs if slab is not None)
     filled = [np.zeros(shape, np.complex64) if slab is None else slab for slab in slabs]
     return np.concatenate(filled), tuple(notes)
@@ -112,12 +115,20 @@ def _coils(
 
 
 def _combined(
-    images: CoilImages, position: int, options: Options, maps: dict[int, Maps]
-) -> Shaped[np.ndarray, "z y x"]:
+    images: CoilImages, axes: Axes, options: Options, maps: dict[int, Maps], position: int
+) -> tuple[Shaped[np.ndarray, "z y x"], tuple[str, ...]]:
     """Combine the coils and express the image in units of its own noise."""
     in_noise_units = np.float32(1 / np.sqrt(images.noise))
     if options.combination != COMBINATIONS[0]:
-        return root_sum_of_squares(images.signal) * in_noise_units
+        return root_sum_of_squares(images.signal) * in_noise_units, ()
+    if images.placed is not None:
+        placed, measured = images.placed, (axes[2].n_measured, axes[1].n_measured)
+        image, maps[position] = unfolded(
+            placed.kspace, placed.sampled, measured, maps.get(position)
+        )
+        # unfolding undoes the loss of amplitude that zeros bring, and the noise grows with it
+        unfolding = np.float32(placed.sampled.mean())
+        return cropped(image, axes) * in_noise_units * unfolding, (UNFOLDED,)
     if position not in maps or maps[position].shape != images.signal.shape:
         maps[position] = sensitivities(images.signal)
-    return combine(images.signal, maps[position]) * in_noise_units
+    return combine(images.signal, maps[position]) * in_noise_units, ()
