@@ -108,7 +108,7 @@ def _labelled(encoding: Encoding, scan: Measurement, noise: tuple[Measurement, .
         frequency=frequency,
         coil_labels=coil_elements(protocol, scan.signal[0].shape[0]),
         noise_dwell=dwell,
-        user=(*encoding.user, ("origin", "Siemens TWIX")),
+        user=(*encoding.user, ("source", "Siemens TWIX")),
     )
 
 
@@ -278,9 +278,7 @@ def _vendor_encoding(
     protocol, mdh = scan.protocol, scan.mdh[kept]
     n_columns = max(scan.signal[i].shape[1] for i in kept)
     base = int(number(protocol, "sKSpace.lBaseResolution", n_columns / 2))
-    if "pulseq" in text(protocol, "tSequenceFileName").lower():
-        # The interpreter's protocol knows nothing of the matrix that a Pulseq file plays.
-        base = n_columns
+    is_pulseq = "pulseq" in text(protocol, "tSequenceFileName").lower()
     fov_read = number(protocol, "sSliceArray.asSlice[0].dReadoutFOV") * 1e-3
     fov_phase = number(protocol, "sSliceArray.asSlice[0].dPhaseFOV") * 1e-3 or fov_read
     thickness = number(protocol, "sSliceArray.asSlice[0].dThickness") * 1e-3
@@ -288,11 +286,16 @@ def _vendor_encoding(
     n_lines = max(n_lines, int(rows["kspace_encode_step_1"].max()) + 1)
     n_parts = int(rows["kspace_encode_step_2"].max()) + 1
     n_parts = max(n_parts, int(number(protocol, "sKSpace.lPartitions", 1))) if n_parts > 1 else 1
+    centre = (int(mdh["centre_line"][0]), int(mdh["centre_partition"][0]))
+    if is_pulseq:
+        # The interpreter's protocol knows nothing of the grid that a Pulseq file plays.
+        base = n_columns
+        n_lines = int(rows["kspace_encode_step_1"].max()) + 1
+        centre = (n_lines // 2, n_parts // 2)
     over = n_columns / max(1, base)
     # Siemens numbers phase lines over the oversampled field of view.
     over_phase = 1 + max(0.0, number(protocol, "sKSpace.dPhaseOversamplingForDialog"))
     encoded_fov = (fov_read * over, fov_phase * over_phase, thickness)
-    centre = (int(mdh["centre_line"][0]), int(mdh["centre_partition"][0]))
     field = number(protocol, "flMagneticFieldStrength")
     trajectory = []
     for j, i in enumerate(kept):
@@ -319,6 +322,7 @@ def _vendor_encoding(
         repetition_times=_times(protocol, "alTR[0]"),
         echo_times=_times(protocol, "alTE[0]"),
         flip_angles=(float(np.radians(number(protocol, "adFlipAngleDegree[0]"))),),
+        centred=True,
         user=(("kind", "image"),),
         trajectory=tuple(trajectory),
         **rows,

@@ -97,7 +97,9 @@ class Encoding:
 
     ``trajectory`` [1/m] holds k along (read, phase, slice) direction, cycles per metre, such that
     signal = sum of magnetisation(r) exp(-2 pi i k.r) with r from the scanner's centre; its
-    arrays have no columns where it is not known. ``position`` is the centre of the slice, or of
+    arrays have no columns where it is not known. Where the receiver followed the field of view, as
+    that of vendors does, ``centred`` is True and r counts from ``position`` instead: then nothing
+    is left to shift. ``position`` is the centre of the slice, or of
     the slab. Directions are orthonormal, in the scanner's RAS+ frame. ``user`` are further named
     texts that travel in the header.
     """
@@ -121,6 +123,7 @@ class Encoding:
     echo_spacings: tuple[Second, ...] = ()
     coil_labels: tuple[str, ...] = ()
     noise_dwell: Second = 0.0
+    centred: bool = False
     user: tuple[tuple[str, str], ...] = ()
     kspace_encode_step_1: Int[np.ndarray, " window"]
     kspace_encode_step_2: Int[np.ndarray, " window"]

@@ -27,8 +27,9 @@ _SEQUENCE = {
 TRAJECTORY_NOTE = (
     ("unit", "1/m"),
     ("axes", "read_dir phase_dir slice_dir of the acquisition header, at most three"),
-    ("signal", "sum of magnetisation(r) exp(-2 pi i k.r), r from the isocentre"),
+    ("signal", "sum of magnetisation(r) exp(-2 pi i k.(r - origin))"),
 )
+_ORIGINS = {False: "isocentre", True: "position"}
 
 
 def write_header(encoding: Encoding, n_coils: int) -> bytes:
@@ -87,6 +88,7 @@ def _write_encoding(parent: Xml.Element, encoding: Encoding) -> None:
     _leaf(note, "identifier", "scanroom")
     for name, text in TRAJECTORY_NOTE:
         _pair(note, "userParameterString", name, text)
+    _pair(note, "userParameterString", "origin", _ORIGINS[encoding.centred])
     factor = Xml.SubElement(Xml.SubElement(parent, "parallelImaging"), "accelerationFactor")
     _leaf(factor, "kspace_encoding_step_1", encoding.acceleration[0])
     _leaf(factor, "kspace_encoding_step_2", encoding.acceleration[1])
@@ -110,9 +112,10 @@ def _number(value: float) -> str:
 def read_header(xml: bytes) -> dict[str, Any]:
     """Return the header fields of `Encoding` that an MRD header of anybody states.
 
-    Absent elements take the value that means nothing special. Beyond the fields there are
-    ``n_windows`` (how many readouts were meant, -1 unknown), ``n_coils`` (0 unknown),
-    ``trajectory_known`` (the unit of the trajectory is ours) and ``noise_bandwidth``.
+    Absent elements take the value that means nothing special; the signals of others count as
+    centred on the field of view, as scanners and their converters leave them. Beyond the fields
+    there are ``n_windows`` (how many readouts were meant, -1 unknown) and ``trajectory_known``
+    (its unit is ours).
 
     Raises
     ------
@@ -136,6 +139,11 @@ def read_header(xml: bytes) -> dict[str, Any]:
     frequency = _float(root, "experimentalConditions/H1resonanceFrequency_Hz", 0.0)
     factors = "parallelImaging/accelerationFactor/kspace_encoding_step_"
     user = dict(_user(root))
+    ours = _text(encoding, "trajectoryDescription/identifier") == "scanroom"
+    note = {
+        entry.findtext("name"): entry.findtext("value")
+        for entry in encoding.findall("trajectoryDescription/userParameterString")
+    }
     n_windows = user.pop("scanroom_windows", "-1")
     position = _text(root, "measurementInformation/patientPosition", "HFS").upper()
     return {
@@ -166,8 +174,9 @@ def read_header(xml: bytes) -> dict[str, Any]:
         ),
         **_sequence(root),
         "user": tuple(user.items()),
+        "centred": not ours or note.get("origin") == "position",
         "n_windows": int(n_windows) if n_windows.isdigit() else -1,
-        "trajectory_known": _text(encoding, "trajectoryDescription/identifier") == "scanroom",
+        "trajectory_known": ours,
     }
 
 
@@ -225,10 +234,10 @@ def _sequence(root: Xml.Element) -> Mapping[str, tuple[float, ...]]:
 
 def _user(root: Xml.Element) -> Iterator[tuple[str, str]]:
     for kind in ("String", "Long", "Double"):
-        for entry in root.iter(f"userParameter{kind}"):
-            name = entry.findtext("name")
-            if name and name not in dict(TRAJECTORY_NOTE):
-                yield name, entry.findtext("value") or ""
+        for group in root.findall("userParameters"):
+            for entry in group.iter(f"userParameter{kind}"):
+                if name := entry.findtext("name"):
+                    yield name, entry.findtext("value") or ""
 
 
 def _text(root: Xml.Element, path: str, default: str = "") -> str:

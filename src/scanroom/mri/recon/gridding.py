@@ -86,7 +86,7 @@ def _off_centre(encoding: Encoding, window: int, k: Float[np.ndarray, "sample ax
             encoding.slice_direction[window],
         ]
     )[: k.shape[1]]
-    turns = k @ (directions @ encoding.position[window])
+    turns = k @ (directions @ encoding.position[window]) * (not encoding.centred)
     phase: np.ndarray = np.exp(2j * np.pi * turns)
     return phase
 

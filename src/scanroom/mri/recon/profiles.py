@@ -110,6 +110,8 @@ def _off_centre(
 ) -> Complex64[np.ndarray, "line 1 _"]:
     """exp(+2 pi i k.r0): brings the centre of the field of view to the centre of the image."""
     n_axes = 3 if encoding.encoded_matrix[2] > 1 else 2
+    if encoding.centred:
+        n_axes = 0
     phases = []
     for window in windows:
         used = _used(encoding, int(window))
