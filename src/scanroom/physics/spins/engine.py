@@ -18,7 +18,6 @@ from scanroom.physics.spins.ensemble import RUN, Spins, arrays_of, order_of_work
 from scanroom.physics.spins.gridding import (
     LARGEST_SHIFT,
     POLYNOMIALS,
-    WIDTH,
     coils_of,
     grid_length,
     samples_of_grid,
@@ -29,12 +28,13 @@ from scanroom.physics.spins.playing import (
     Runs,
     Stage,
     Windows,
-    mark_effective,
+    mark_changes,
     play_lane,
 )
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind
 from scanroom.physics.spins.rotations import PulseTable, pulse_reach, pulse_table, refined
+from scanroom.physics.spins.vector import WIDTH
 
 LANES = 16
 # Sums of one lane in one stretch, in numbers: 16 lanes of 16 MB.
@@ -46,9 +46,9 @@ _STRETCH_WINDOWS = 256
 class Settings:
     """How to compute: threads, and what may be left out.
 
-    A pulse that changes no spin of a run by more than ``tolerance`` (of equilibrium) is not played
-    to that run; a window is not received from a run whose largest transverse magnetisation is below
-    ``silence``.
+    A pulse that tilts no spin of a run by more than ``tolerance`` [rad], and shifts the phase of
+    what is transverse in it by less than that share of equilibrium, is not played to that run; a
+    window is not received from a run whose largest transverse magnetisation is below ``silence``.
     """
 
     threads: int = 2
@@ -81,13 +81,15 @@ def simulate(
         tables = _tables(program, (position, arrays.offset, arrays.transmit), pool)
         kinds = (_pulses(program, arrays, tables), _windows(program))
         runs = _runs(arrays, program, kinds[0], tables, settings.tolerance)
-        work = [np.flatnonzero(runs.effective.any(axis=1))[lane::LANES] for lane in range(LANES)]
+        work = [
+            np.flatnonzero(np.isinf(runs.change).any(axis=1))[lane::LANES] for lane in range(LANES)
+        ]
         columns = arrays.weight.shape[1]
         done, total = 0, len(program.event)
         for first, last in _stretches(program, columns):
             events, size = _events(program, first, last, columns, _needs(runs, kinds[1]))
             sums = np.zeros((LANES, size), np.float32)
-            stage = Stage(arrays, runs, events, *kinds, settings.silence)
+            stage = Stage(arrays, runs, events, *kinds, settings.tolerance, settings.silence)
             jobs = [
                 pool.submit(play_lane, stage, mine, sums[lane], control.stop)
                 for lane, mine in enumerate(work)
@@ -110,10 +112,10 @@ def touched(
     margin: tuple[Metre, Hertz],
     settings: Settings = Settings(),
 ) -> Bool[np.ndarray, " point"]:
-    """Points, or any place and offset within ``margin`` of them, that some pulse changes.
+    """Points, or any place and offset within ``margin`` of them, that some pulse tilts.
 
     ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field. What is
-    left out changes by no more than the tolerance in any pulse.
+    left out is tilted by no more than the tolerance by any pulse.
     """
     position, offset, transmit = points
     found = np.zeros(len(offset), bool)
@@ -130,7 +132,7 @@ def touched(
         table = tables[kind.envelope]
         wide = float(np.linalg.norm(kind.gradient)) * margin[0] + margin[1]
         size = 2 * int(np.ceil(wide / table.offset_step)) + 3
-        reach = maximum_filter1d(pulse_reach(table), size, mode="nearest") > settings.tolerance
+        reach = maximum_filter1d(pulse_reach(table)[0], size, mode="nearest") > settings.tolerance
         total = position @ kind.gradient + offset - kind.frequency
         place = np.rint((total - table.offset_first) / table.offset_step).astype(np.int64)
         found |= reach[np.clip(place, 0, len(reach) - 1)]
@@ -247,18 +249,18 @@ def _runs(
     runs = Runs(
         edge,
         np.zeros(n_runs),
+        np.zeros(n_runs),
         np.zeros((n_runs, 3)),
         np.zeros(n_runs),
         np.zeros(n_runs),
         np.minimum.reduceat(arrays.r2, starts) if n_runs else np.zeros(0, np.float32),
         np.maximum.reduceat(arrays.r2, starts) if n_runs else np.zeros(0, np.float32),
-        np.zeros((n_runs, len(program.pulses)), np.uint8),
+        np.zeros((n_runs, len(program.pulses))),
     )
     reach = [pulse_reach(table) for table in tables.values()]
-    reach_edge = np.cumsum([0, *(len(values) for values in reach)])
-    mark_effective(
-        arrays, runs, pulses, np.concatenate([*reach, np.zeros(0)]), reach_edge, tolerance
-    )
+    tilts, shifts = (np.concatenate([*(r[i] for r in reach), np.zeros(0)]) for i in (0, 1))
+    edge_of_table = np.cumsum([0, *(len(tilt) for tilt, _ in reach)])
+    mark_changes(arrays, runs, pulses, (tilts, shifts, edge_of_table), tolerance)
     return runs
 
 

@@ -14,11 +14,10 @@ import scipy.fft
 from jaxtyping import Complex64, Float, Float32
 from numba import njit
 
-from scanroom.physics.spins.vector import COILS, add_weighted, padded
+from scanroom.physics.spins.vector import COILS, WIDTH, add_group, padded
 
 # A. H. Barnett, J. Magland, L. af Klinteberg, SIAM J. Sci. Comput. 41, C479 (2019),
 # doi:10.1137/18M120885X: width w, shape 2.30 w at twofold oversampling, error about 10^(1 - w).
-WIDTH = 6
 _SHAPE = 2.30 * WIDTH
 _DEGREE = 11
 # Largest shift off the real axis, in fine bins, at which the kernel still holds to 1e-4.
@@ -52,24 +51,28 @@ def grid_length(n_samples: int) -> int:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def plan_taps(spins, first, last, line, start, taps):
-    """First grid node and complex weight of each tap for every spin of a run.
+def plan_taps(spins, first, last, line, plan):
+    """Order, first grid node and complex weight of each tap for every spin of a run.
 
     ``line`` is the gradient, fine bins per hertz, length of the grid and polynomials of the taps;
-    ``taps`` takes the real parts, then the imaginary parts.
+    ``plan`` takes the order of the spins, the first node of each in that order, and the taps, real
+    parts and then imaginary ones.
     """
     gradient, scale, length, polynomials = line
-    n_taps = polynomials.shape[1]
+    order, start, taps = plan
+    count, n_taps = last - first, polynomials.shape[1]
     degree = polynomials.shape[0] - 1
-    for i in range(last - first):
+    places = np.empty(count)
+    for i in range(count):
         j = first + i
-        frequency = (
-            gradient[0] * spins.x[j] + gradient[1] * spins.y[j] + gradient[2] * spins.z[j]
-        ) + spins.offset[j]
-        place = frequency * scale
+        along = gradient[0] * spins.x[j] + gradient[1] * spins.y[j] + gradient[2] * spins.z[j]
+        places[i] = (along + spins.offset[j]) * scale
+    order[:count] = first + np.argsort(np.floor(places), kind="mergesort")
+    for i in range(count):
+        place = places[order[i] - first]
         below = np.floor(place)
         fraction = np.float32(place - below - 0.5)
-        shift = np.float32(-spins.r2[j] * scale / (2.0 * np.pi))
+        shift = np.float32(-spins.r2[order[i]] * scale / (2.0 * np.pi))
         start[i] = (int(below) - (n_taps // 2 - 1)) % length
         for tap in range(n_taps):
             real, imag = polynomials[degree, tap], np.float32(0.0)
@@ -84,20 +87,24 @@ def plan_taps(spins, first, last, line, start, taps):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def spread(spins, first, last, start, taps, grid):
-    """Add every spin of a run, weighed by each coil, to ``grid[node, block of coils]``."""
-    n_taps = taps.shape[1] // 2
+def spread(spins, count, plan, grid):
+    """Add every spin of a plan, weighed by each coil, to ``grid[node, block of coils]``."""
+    order, start, taps = plan
     row = grid.shape[1]
-    flat, weight = grid.reshape(-1), spins.weight.reshape(-1)
-    for i in range(last - first):
-        j = first + i
-        mx, my = spins.mx[j], spins.my[j]
-        for tap in range(n_taps):
-            real = mx * taps[i, tap] - my * taps[i, n_taps + tap]
-            imag = mx * taps[i, n_taps + tap] + my * taps[i, tap]
-            node = (start[i] + tap) * row
-            for block in range(0, row, 2 * COILS):
-                add_weighted(flat, node + block, weight, j * row + block, real, imag)
+    flat_grid, flat_taps, weight = grid.reshape(-1), taps.reshape(-1), spins.weight.reshape(-1)
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and start[end] == start[begin]:
+            end += 1
+        for block in range(0, row, 2 * COILS):
+            add_group(
+                (flat_grid, start[begin] * row + block, row),
+                (spins.mx, spins.my, weight, row, block),
+                (order, flat_taps),
+                (begin, end),
+            )
+        begin = end
 
 
 def samples_of_grid(
@@ -116,9 +123,9 @@ def coils_of(
     columns: Float32[np.ndarray, "row columns"],
 ) -> Complex64[np.ndarray, "coil row"]:
     """Undo the layout of the kernels: blocks of 8 real parts, then 8 imaginary parts."""
-    blocks = columns.reshape(len(columns), -1, 2, COILS)
+    blocks = columns.reshape(len(columns), columns.shape[1] // (2 * COILS), 2, COILS)
     values = blocks[:, :, 0] + 1j * blocks[:, :, 1]
-    return np.ascontiguousarray(values.reshape(len(columns), -1).T)
+    return np.ascontiguousarray(values.reshape(len(columns), columns.shape[1] // 2).T)
 
 
 def columns_of(
@@ -128,8 +135,8 @@ def columns_of(
     n_rows, n_coils = values.shape
     wide = np.zeros((n_rows, padded(n_coils)), np.complex64)
     wide[:, :n_coils] = values
-    blocks = wide.reshape(n_rows, -1, COILS)
-    return np.stack([blocks.real, blocks.imag], axis=2).reshape(n_rows, -1)
+    blocks = wide.reshape(n_rows, wide.shape[1] // COILS, COILS)
+    return np.stack([blocks.real, blocks.imag], axis=2).reshape(n_rows, 2 * wide.shape[1])
 
 
 @functools.lru_cache(maxsize=64)

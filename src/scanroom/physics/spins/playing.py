@@ -13,6 +13,7 @@ from scanroom.physics.spins.precession import (
     apply_maps,
     largest_transverse,
     precess,
+    recover,
 )
 from scanroom.physics.spins.program import PULSE
 from scanroom.physics.spins.rotations import (
@@ -28,16 +29,20 @@ _LANE = 64
 
 
 class Runs(NamedTuple):
-    """Where each run of spins begins and how far it has come."""
+    """Where each run of spins begins, how far it has come, what each kind of pulse does to it.
+
+    ``change`` is infinite where a kind of pulse tilts, else its largest shift of phase [rad].
+    """
 
     edge: np.ndarray
     time: np.ndarray
+    recovery_time: np.ndarray
     moment: np.ndarray
     amplitude: np.ndarray
     amplitude_time: np.ndarray
     slowest_r2: np.ndarray
     fastest_r2: np.ndarray
-    effective: np.ndarray
+    change: np.ndarray
 
 
 class Events(NamedTuple):
@@ -90,6 +95,7 @@ class Stage(NamedTuple):
     events: Events
     pulses: Pulses
     windows: Windows
+    tolerance: float
     silence: float
 
 
@@ -99,6 +105,7 @@ class Scratch(NamedTuple):
     map_tag: np.ndarray
     maps: np.ndarray
     tap_tag: np.ndarray
+    order: np.ndarray
     start: np.ndarray
     taps: np.ndarray
     weight: np.ndarray
@@ -118,6 +125,7 @@ def new_scratch(longest, columns, n_taps):
         np.full(_SLOTS, -1, np.int64),
         np.empty((_SLOTS, 12, longest), np.float32),
         np.full(_SLOTS, -1, np.int64),
+        np.empty((_SLOTS, longest), np.int64),
         np.empty((_SLOTS, longest), np.int64),
         np.empty((_SLOTS, longest, 2 * n_taps), np.float32),
         np.empty((columns, longest), np.float32),
@@ -208,9 +216,13 @@ def _plan_stepped(spins, first, last, pulses, kind, scratch, maps):
 @njit(cache=True, nogil=True)
 @no_type_check
 def _catch_up(spins, runs, run, time, moment):
-    """Evolve a run freely from its last event to now."""
+    """Let the transverse magnetisation of a run evolve freely from its last event to now."""
     elapsed = time - runs.time[run]
     if elapsed == 0.0:
+        return
+    if runs.amplitude[run] == 0.0:
+        runs.time[run] = time
+        runs.moment[run] = moment
         return
     first, last = runs.edge[run], runs.edge[run + 1]
     precess(spins, first, last, moment - runs.moment[run], elapsed)
@@ -226,6 +238,8 @@ def _pulse(stage, run, at, scratch):
     kind = events.kind[at]
     first, last = runs.edge[run], runs.edge[run + 1]
     _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
+    recover(spins, first, last, events.time[at, 0] - runs.recovery_time[run])
+    runs.recovery_time[run] = events.time[at, 1]
     slot = kind % _SLOTS
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
@@ -252,14 +266,14 @@ def _receive(stage, run, at, scratch, out):
         _catch_up(spins, runs, run, events.time[at, 2], events.moment[at, 2])
         slot = kind % _SLOTS
         length, n_taps = windows.length[kind], windows.polynomials.shape[1]
-        start, taps = scratch.start[slot], scratch.taps[slot]
+        plan = (scratch.order[slot], scratch.start[slot], scratch.taps[slot])
         if scratch.tap_tag[slot] != kind:
             scratch.tap_tag[slot] = kind
             line = (windows.gradient[kind], windows.scale[kind], length, windows.polynomials)
-            plan_taps(spins, first, last, line, start, taps)
+            plan_taps(spins, first, last, line, plan)
         begin = events.grid_place[at]
         grid = out[begin : begin + (length + n_taps) * columns].reshape((-1, columns))
-        spread(spins, first, last, start, taps, grid)
+        spread(spins, last - first, plan, grid)
         return
     _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
     low, high = windows.sample_edge[kind], windows.sample_edge[kind + 1]
@@ -279,14 +293,14 @@ def _play_run(stage, run, scratch, out):
     first, last = runs.edge[run], runs.edge[run + 1]
     scratch.weight[:, : last - first] = spins.weight[first:last].T
     for at in range(events.event.size):
-        kind = events.kind[at]
+        faded = runs.slowest_r2[run] * (events.time[at, 0] - runs.amplitude_time[run])
+        amplitude = runs.amplitude[run] * math.exp(-faded)
         if events.event[at] == PULSE:
-            if runs.effective[run, kind]:
+            change = runs.change[run, events.kind[at]]
+            if change == np.inf or change * amplitude > stage.tolerance:
                 _pulse(stage, run, at, scratch)
-        elif runs.amplitude[run] > 0.0:
-            elapsed = events.time[at, 0] - runs.amplitude_time[run]
-            if runs.amplitude[run] * math.exp(-runs.slowest_r2[run] * elapsed) > stage.silence:
-                _receive(stage, run, at, scratch, out)
+        elif amplitude > stage.silence:
+            _receive(stage, run, at, scratch, out)
 
 
 @njit(cache=True, nogil=True)
@@ -307,13 +321,18 @@ def play_lane(stage, mine, out, stop):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def mark_effective(spins, runs, pulses, reach, reach_edge, tolerance):
-    """Note for every run which kinds of pulses change any of its spins by more than tolerance."""
+def mark_changes(spins, runs, pulses, reach, tolerance):
+    """Note for every run what each kind of pulse does to any of its spins.
+
+    ``reach`` is the largest tilt and shift of phase at every node of all tables, and where each
+    table begins.
+    """
+    tilts, shifts, edge = reach
     for run in range(runs.edge.size - 1):
         for kind in range(pulses.table.size):
             table = pulses.table[kind]
             if table < 0:
-                runs.effective[run, kind] = 1
+                runs.change[run, kind] = np.inf
                 continue
             gx, gy, gz = pulses.gradient[kind]
             low, high = np.inf, -np.inf
@@ -323,6 +342,6 @@ def mark_effective(spins, runs, pulses, reach, reach_edge, tolerance):
             scale = pulses.table_scale[table]
             begin = int((low - pulses.frequency[kind] - scale[0]) / scale[1]) - 1
             end = int((high - pulses.frequency[kind] - scale[0]) / scale[1]) + 3
-            values = reach[reach_edge[table] : reach_edge[table + 1]]
-            largest = values[max(begin, 0) : min(end, values.size)].max()
-            runs.effective[run, kind] = 1 if largest > tolerance else 0
+            begin, end = edge[table] + max(begin, 0), min(edge[table] + end, edge[table + 1])
+            tilted = tilts[begin:end].max() > tolerance
+            runs.change[run, kind] = np.inf if tilted else shifts[begin:end].max()

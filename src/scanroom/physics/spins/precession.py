@@ -35,10 +35,10 @@ class SpinArrays(NamedTuple):
 @njit(cache=True, nogil=True)
 @no_type_check
 def precess(spins, first, last, moment, time):
-    """Evolve freely: gradient moment [1/m] and time [s] since the last event."""
-    mx, my, mz = spins.mx[first:last], spins.my[first:last], spins.mz[first:last]
+    """Turn and decay freely: gradient moment [1/m] and time [s] since the last event."""
+    mx, my = spins.mx[first:last], spins.my[first:last]
     x, y, z = spins.x[first:last], spins.y[first:last], spins.z[first:last]
-    offset, r1, r2 = spins.offset[first:last], spins.r1[first:last], spins.r2[first:last]
+    offset, r2 = spins.offset[first:last], spins.r2[first:last]
     kx, ky, kz = moment[0], moment[1], moment[2]
     time32 = np.float32(time)
     for i in range(last - first):
@@ -48,6 +48,15 @@ def precess(spins, first, last, moment, time):
         imag = my[i] * transverse
         mx[i] = real * cosine + imag * sine
         my[i] = imag * cosine - real * sine
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def recover(spins, first, last, time):
+    """Let the longitudinal magnetisation recover for a time [s]."""
+    mz, r1 = spins.mz[first:last], spins.r1[first:last]
+    time32 = np.float32(time)
+    for i in range(last - first):
         mz[i] = _ONE - (_ONE - mz[i]) * decay(r1[i] * time32)
 
 

@@ -169,17 +169,18 @@ def pulse_table(
     )
 
 
-def pulse_reach(table: PulseTable) -> Float[np.ndarray, " offset"]:
-    """Largest change of the magnetisation, against free precession, at each node in offset.
+def pulse_reach(table: PulseTable) -> tuple[Float[np.ndarray, " offset"], ...]:
+    """Largest tilt and largest shift of phase [rad], against free precession, at each offset.
 
-    ``|U - U_free| = 2 sqrt(|b|^2 + |a - a_free|^2)`` bounds it for any magnetisation.
+    A pulse tilts by at most ``2 |b|``; far from resonance, where the tilt has died out, it still
+    shifts the phase of what is transverse already (F. Bloch, A. Siegert, Phys. Rev. 57, 522, 1940).
     """
     entries = table.entries
     offset = table.offset_first + table.offset_step * np.arange(entries.shape[1])
     free = np.exp(1j * np.pi * offset * table.duration)
     apart = np.hypot(entries[..., 0] - free.real, entries[..., 1] - free.imag)
-    reach = 2 * np.sqrt(entries[..., 2] ** 2 + entries[..., 3] ** 2 + apart**2).max(axis=0)
-    return np.asarray(reach, np.float64)
+    tilt = np.hypot(entries[..., 2], entries[..., 3])
+    return tuple(np.asarray(2 * part.max(axis=0), np.float64) for part in (tilt, apart))
 
 
 @njit(inline="always")

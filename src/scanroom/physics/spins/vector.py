@@ -1,59 +1,102 @@
-"""One explicit vector instruction that the compiler does not find by itself."""
+"""One loop written in vector instructions, which the compiler does not find by itself."""
 
 from typing import no_type_check
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 # Coils handled at once: eight real and eight imaginary parts fill one or two vector registers.
 COILS = 8
-_WIDTH = 2 * COILS
-
-
-@intrinsic
-@no_type_check
-def add_weighted(_typing, grid, _node, weight, _spin, _real, _imag):
-    """Add (real + i imag) weight[spin] to grid[node] for 8 coils, real parts then imaginary.
-
-    ``grid`` and ``weight`` are flat single-precision arrays, ``node`` and ``spin`` places in them.
-    """
-    signature = types.void(grid, types.int64, weight, types.int64, types.float32, types.float32)
-
-    def codegen(context, builder, signature, arguments):
-        lane = ir.VectorType(ir.FloatType(), _WIDTH)
-
-        def address(array, place):
-            data = context.make_array(signature.args[array])(context, builder, arguments[array])
-            pointer = builder.gep(data.data, [arguments[place]])
-            return builder.bitcast(pointer, lane.as_pointer())
-
-        def everywhere(scalar):
-            undefined = ir.Constant(lane, ir.Undefined)
-            single = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), _WIDTH), [0] * _WIDTH)
-            return builder.shuffle_vector(single, undefined, zeros)
-
-        target = address(0, 1)
-        weights = builder.load(address(2, 3), align=4)
-        order = [*range(COILS, _WIDTH), *range(COILS)]
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), _WIDTH), order)
-        swapped = builder.shuffle_vector(weights, weights, mask)
-        sign = ir.Constant(lane, [-1.0] * COILS + [1.0] * COILS)
-        turned = builder.fmul(everywhere(arguments[5]), sign)
-        flags = ("contract",)
-        total = builder.fadd(
-            builder.load(target, align=4),
-            builder.fmul(everywhere(arguments[4]), weights, flags=flags),
-            flags=flags,
-        )
-        total = builder.fadd(total, builder.fmul(turned, swapped, flags=flags), flags=flags)
-        builder.store(total, target, align=4)
-        return context.get_dummy_value()
-
-    return signature, codegen
+WIDTH = 6
+_LANES = 2 * COILS
+_FLAGS = ("contract",)
+_INT = ir.IntType(64)
+_LANE = ir.VectorType(ir.FloatType(), _LANES)
 
 
 def padded(n_coils: int) -> int:
     """Number of coils rounded up to whole vectors."""
     return -(-n_coils // COILS) * COILS
+
+
+def _times_i(builder, values):  # type: ignore[no-untyped-def]
+    """Multiply by the imaginary unit: eight real parts, then eight imaginary ones."""
+    order = [*range(COILS, _LANES), *range(COILS)]
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), order)
+    sign = ir.Constant(_LANE, [-1.0] * COILS + [1.0] * COILS)
+    return builder.fmul(builder.shuffle_vector(values, values, mask), sign)
+
+
+def _everywhere(builder, scalar):  # type: ignore[no-untyped-def]
+    """Copy one number to all lanes."""
+    undefined = ir.Constant(_LANE, ir.Undefined)
+    single = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+    return builder.shuffle_vector(single, undefined, zeros)
+
+
+def _add_product(builder, total, left, right):  # type: ignore[no-untyped-def]
+    """``total + left * right``, fused where the machine can."""
+    return builder.fadd(total, builder.fmul(left, right, flags=_FLAGS), flags=_FLAGS)
+
+
+@intrinsic
+@no_type_check
+def add_group(_typing, target, spins, plan, _bounds):
+    """Add a group of spins that share their first grid node to the nodes, for 8 coils.
+
+    ``target`` is the flat grid, the place of the first node and the distance between nodes;
+    ``spins`` the flat transverse magnetisation and weights, the number of weights per spin and the
+    block of coils; ``plan`` the order of the spins and their flat taps; ``_bounds`` the group's
+    first and last place in the plan.
+    """
+    signature = types.void(target, spins, plan, _bounds)
+
+    def codegen(context, builder, signature, arguments):
+        kinds = signature.args
+
+        def part(group, item):
+            return builder.extract_value(arguments[group], item)
+
+        def pointer(group, item):
+            return context.make_array(kinds[group][item])(context, builder, part(group, item)).data
+
+        def vector_at(base, place):
+            return builder.bitcast(builder.gep(base, [place]), _LANE.as_pointer())
+
+        grid, first_node, stride = pointer(0, 0), part(0, 1), part(0, 2)
+        mx, my, weight = pointer(1, 0), pointer(1, 1), pointer(1, 2)
+        columns, block = part(1, 3), part(1, 4)
+        order, taps = pointer(2, 0), pointer(2, 1)
+        nodes = [
+            vector_at(grid, builder.add(first_node, builder.mul(stride, ir.Constant(_INT, tap))))
+            for tap in range(WIDTH)
+        ]
+        sums = [cgutils.alloca_once_value(builder, builder.load(n, align=4)) for n in nodes]
+        with cgutils.for_range_slice(
+            builder, part(3, 0), part(3, 1), ir.Constant(_INT, 1), inc=True
+        ) as (at, _):
+            spin = builder.load(builder.gep(order, [at]))
+            row = builder.add(builder.mul(spin, columns), block)
+            weights = builder.load(vector_at(weight, row), align=4)
+            real = builder.load(builder.gep(mx, [spin]))
+            imag = builder.load(builder.gep(my, [spin]))
+            signal = builder.fmul(_everywhere(builder, real), weights, flags=_FLAGS)
+            turned = _times_i(builder, weights)
+            signal = _add_product(builder, signal, _everywhere(builder, imag), turned)
+            turned = _times_i(builder, signal)
+            first_tap = builder.mul(at, ir.Constant(_INT, 2 * WIDTH))
+            for tap, total in enumerate(sums):
+                value = builder.load(total)
+                for offset, factor in ((tap, signal), (WIDTH + tap, turned)):
+                    place = builder.add(first_tap, ir.Constant(_INT, offset))
+                    scalar = builder.load(builder.gep(taps, [place]))
+                    value = _add_product(builder, value, _everywhere(builder, scalar), factor)
+                builder.store(value, total)
+        for node, total in zip(nodes, sums, strict=True):
+            builder.store(builder.load(total), node, align=4)
+        return context.get_dummy_value()
+
+    return signature, codegen
