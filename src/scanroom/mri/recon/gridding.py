@@ -28,6 +28,12 @@ def gridded_images(
 ) -> CoilImages:
     """Make the images of one slice (or slab) from all its samples."""
     encoding = measurement.encoding
+    if sum(axis.n_grid > 1 for axis in axes) < 2:
+        raise FormatError(
+            f"{encoding.protocol_name or 'the file'} encodes a matrix of "
+            f"{encoding.encoded_matrix}; an image needs two axes with more than one point. "
+            "This is a spectrum or a projection."
+        )
     used = [_used(encoding, int(window)) for window in windows]
     k = np.concatenate([_places(encoding, int(w))[u] for w, u in zip(windows, used, strict=True)])
     signal = np.concatenate(

@@ -9,7 +9,7 @@ from scanroom.core.errors import FormatError
 from scanroom.mri.raw.encoding import Encoding, Flag
 from scanroom.mri.recon.apodise import taper
 from scanroom.mri.recon.geometry import Axes, Axis
-from scanroom.mri.recon.ghost import align, odd_even_phase
+from scanroom.mri.recon.ghost import align, ghost_phase, odd_even_phase
 from scanroom.mri.recon.noise import Measurement
 from scanroom.mri.recon.parallel import can_unfold
 from scanroom.mri.recon.partial_fourier import (
@@ -127,9 +127,9 @@ def _aligned(
     falling = _falling(encoding, windows, axes[0])
     if not falling.any() or falling.all():
         return lines.signal, ()
-    if len(echo_train) < 2:
-        return lines.signal, ("lines of both directions, no navigators: ghosts stay",)
     signal = lines.signal
+    if len(echo_train) < 2:
+        return _self_aligned(signal, falling, encoding, windows, axes)
     known = set(encoding.segment[echo_train].tolist())
     for shot in np.unique(encoding.segment[windows]):
         mine = echo_train
@@ -140,6 +140,24 @@ def _aligned(
         rows = encoding.segment[windows] == shot
         signal[rows] = align(signal[rows], falling[rows], fitted)
     return signal, (f"odd and even echoes aligned with {len(echo_train)} navigators",)
+
+
+def _self_aligned(
+    signal: Complex64[np.ndarray, "line coil x"],
+    falling: Bool[np.ndarray, " line"],
+    encoding: Encoding,
+    windows: Int[np.ndarray, " line"],
+    axes: Axes,
+) -> tuple[Complex64[np.ndarray, "line coil x"], tuple[str, ...]]:
+    """Without navigators, take the alignment that leaves the least ghost in a plane."""
+    if axes[2].n_grid > 1:
+        return signal, ("lines of both directions, no navigators: ghosts stay",)
+    planes = [
+        to_image(place(signal * chosen[:, None, None], encoding, windows, axes).kspace, (-2,))
+        for chosen in (~falling, falling)
+    ]
+    phase = ghost_phase(planes[0][:, 0], planes[1][:, 0])
+    return align(signal, falling, phase), ("odd and even echoes aligned for the least ghost",)
 
 
 def _falling(
