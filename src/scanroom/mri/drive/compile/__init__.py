@@ -13,6 +13,7 @@ from scanroom.mri.drive.compile.definitions import definitions
 from scanroom.mri.drive.compile.design import NANO, ceil_to, ns, options
 from scanroom.mri.drive.compile.text import sequence_text
 from scanroom.mri.drive.model import Drive
+from scanroom.mri.drive.seqfile import parse_seq
 from scanroom.mri.protocol.families import GradientEcho, Imaging, SpinEcho
 from scanroom.mri.system import System
 
@@ -71,8 +72,6 @@ def compile_drive(protocol: Imaging, system: System) -> Drive:
     ProtocolError
         If the system cannot play it.
     """
-    from scanroom.mri.drive.seqfile import parse_seq
-
     return parse_seq(sequence_text(compile_sequence(protocol, system)), protocol.name)
 
 
@@ -108,6 +107,4 @@ def compile_noise(system: System, dwell: Second, n_samples: int) -> Drive:
     sequence.set_definition("Name", "noise")
     sequence.set_definition("scanroom_kind", "noise")
     sequence.set_definition("TotalDuration", sum(sequence.block_durations.values()))
-    from scanroom.mri.drive.seqfile import parse_seq
-
     return parse_seq(sequence_text(sequence), "noise")

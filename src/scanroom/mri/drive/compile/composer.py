@@ -17,6 +17,8 @@ from scanroom.mri.system import System
 Vector = tuple[float, float, float]
 # Below this share of a lobe's length a component is a rounding error of the rotation.
 NEGLIGIBLE = 1e-12
+# As many decimals as the text keeps of a frequency in kHz and of a phase.
+FREQUENCY_DIGITS = 6
 PHASE_DIGITS = 12
 MAX_BLOCKS = 2_000_000
 
@@ -113,8 +115,9 @@ class Composer:
 
     def _pulse_event(self, pulse: SlicePulse, phase: Radian, frequency: float) -> SimpleNamespace:
         """One pulse, registered once; its phase is meant at its centre."""
+        frequency = round(frequency, FREQUENCY_DIGITS)
         wrapped = (phase - 2 * math.pi * frequency * pulse.event.center) % (2 * math.pi)
-        key = (id(pulse), round(frequency, 6), round(wrapped, PHASE_DIGITS))
+        key = (id(pulse), frequency, round(wrapped, PHASE_DIGITS))
         if key not in self._known:
             event = copy.copy(pulse.event)
             event.freq_offset, event.phase_offset = key[1], key[2]
