@@ -11,6 +11,7 @@ import pypulseq
 import pytest
 
 from scanroom.core.errors import ProtocolError
+from scanroom.core.gate import clear
 from scanroom.mri.drive.compile import (
     compile_drive,
     compile_noise,
@@ -18,6 +19,7 @@ from scanroom.mri.drive.compile import (
     sequence_text,
     write_sequence,
 )
+from scanroom.mri.limits import limits_for
 from scanroom.mri.protocol import GradientEcho, SpinEcho, TurboSpinEcho, load_protocol, preset_names
 from scanroom.mri.system import SYSTEMS
 from tests.mri.drive.compile.waveform import area, centres, labels, sample_times, wave_numbers
@@ -110,6 +112,12 @@ def test_no_axis_exceeds_amplifier_or_slew_and_no_pulse_exceeds_b1(name):
         assert np.all(rises <= ceiling)
     for shape in drive.shapes:
         assert np.abs(shape.signal).max() <= system.gamma * system.max_b1
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_passes_the_gate_in_normal_mode(name):
+    _, drive = preset(name)
+    assert clear(drive, limits_for(system_of(name))).open() is drive
 
 
 @pytest.mark.parametrize("name", preset_names())
