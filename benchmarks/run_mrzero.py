@@ -35,7 +35,7 @@ def main(seq: Path, spins: Path, out: Path) -> None:
     times = []
     for _ in range(int(data["repeats"])):
         start = time.perf_counter()
-        graph = MRzeroCore.compute_graph(sequence, phantom, int(data["n_states"]))
+        graph = MRzeroCore.compute_graph(sequence, phantom)
         signal = MRzeroCore.execute_graph(graph, sequence, phantom, print_progress=False)
         times.append(time.perf_counter() - start)
     np.save(out, signal.detach().numpy().ravel())
