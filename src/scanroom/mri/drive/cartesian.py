@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
 from scanroom.mri.drive import lines
 from scanroom.mri.drive.excitations import Excitations
@@ -56,7 +56,7 @@ class Stated:
         return found[0], found[1], found[2]
 
 
-def image_lines(flags: Int[np.ndarray, " window"]) -> Bool[np.ndarray, " window"]:
+def image_lines(flags: UInt64[np.ndarray, " window"]) -> Bool[np.ndarray, " window"]:
     """Windows no flag excludes from the image."""
     return np.asarray((flags & np.uint64(NOT_IMAGE)) == 0)
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from scanroom.core.errors import FormatError
+from scanroom.core.units import Tesla
 from scanroom.mri.drive.encoding import encode
 from scanroom.mri.drive.model import Drive, Windows
 from scanroom.mri.drive.seqfile import read_seq
@@ -65,7 +66,8 @@ def import_twix(dat: Path, seq: Path | None, out: Path) -> None:
     if seq is None:
         encoding, kept = _by_counters(scan, Path(dat))
     else:
-        encoding, kept = _by_sequence(scan, read_seq(Path(seq)), (Path(dat), Path(seq)))
+        drive = read_seq(Path(seq), field=_field(scan))
+        encoding, kept = _by_sequence(scan, drive, (Path(dat), Path(seq)))
     encoding = _labelled(encoding, scan, noise)
     start = int(scan.mdh["time_stamp"][0])
     ticks = (scan.mdh["time_stamp"].astype(np.int64) - start) * _TICK
@@ -94,6 +96,12 @@ def _sorted(
         )
     earlier = tuple(m for m in measurements[:-1] if m.signal and m.has("noise").any())
     return scan, tuple(m for m in earlier if m.signal[0].shape[0] in n_coils)
+
+
+def _field(scan: Measurement) -> Tesla:
+    """Return the field the protocol states, or the one its frequency means."""
+    stated = number(scan.protocol, "flMagneticFieldStrength")
+    return stated or number(scan.protocol, "lFrequency") / PULSEQ_GAMMA
 
 
 def _labelled(encoding: Encoding, scan: Measurement, noise: tuple[Measurement, ...]) -> Encoding:
@@ -147,12 +155,8 @@ def _by_sequence(
     if runs is None:
         drive = replace(drive, windows=_cut(drive.windows, lengths, paths))
         runs = 1
-    field = (
-        number(scan.protocol, "flMagneticFieldStrength")
-        or number(scan.protocol, "lFrequency") / PULSEQ_GAMMA
-    )
     position = text(scan.protocol, "tPatientPosition", "HFS")
-    encoding = encode(drive, field=field, subject_position=position)
+    encoding = encode(drive, field=_field(scan), subject_position=position)
     if runs > 1:
         n = encoding.n_windows
         encoding = encoding.take(np.tile(np.arange(n), runs))
@@ -282,10 +286,10 @@ def _vendor_encoding(
     fov_read = number(protocol, "sSliceArray.asSlice[0].dReadoutFOV") * 1e-3
     fov_phase = number(protocol, "sSliceArray.asSlice[0].dPhaseFOV") * 1e-3 or fov_read
     thickness = number(protocol, "sSliceArray.asSlice[0].dThickness") * 1e-3
-    n_lines = int(number(protocol, "sKSpace.lPhaseEncodingLines", 1))
+    n_lines = int(number(protocol, "sKSpace.lPhaseEncodingLines", 1.0))
     n_lines = max(n_lines, int(rows["kspace_encode_step_1"].max()) + 1)
     n_parts = int(rows["kspace_encode_step_2"].max()) + 1
-    n_parts = max(n_parts, int(number(protocol, "sKSpace.lPartitions", 1))) if n_parts > 1 else 1
+    n_parts = max(n_parts, int(number(protocol, "sKSpace.lPartitions", 1.0))) if n_parts > 1 else 1
     centre = (int(mdh["centre_line"][0]), int(mdh["centre_partition"][0]))
     if is_pulseq:
         # The interpreter's protocol knows nothing of the grid that a Pulseq file plays.
