@@ -121,6 +121,12 @@ def test_points_in_the_wire_stay_finite():
     assert np.isfinite(values).all()
 
 
+def test_no_points_and_points_that_are_no_numbers_end_at_once():
+    array = head_array(2)
+    assert receive_sensitivity(array, np.zeros((0, 3))).shape == (2, 0)
+    assert np.isnan(receive_sensitivity(array, np.full((1, 3), np.nan))).all()
+
+
 def test_sensitivity_is_bx_minus_i_by():
     array, points = one_loop(), random_points()
     field = loop_field(array, 0, points)

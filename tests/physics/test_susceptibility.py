@@ -99,5 +99,7 @@ def test_impossible_requests_are_refused_in_one_line():
         shim(np.zeros(5), points, inside=np.ones(5, bool))
     with pytest.raises(ProtocolError, match="order is 3"):
         solid_harmonics(points, order=3)
+    with pytest.raises(ProtocolError, match="64 values"):
+        dipole_field(np.full((4, 4, 4), np.nan), (1e-3,) * 3)
     with pytest.raises(ProtocolError, match="padding"):
         dipole_field(np.zeros((4, 4, 4)), (1e-3,) * 3, padding=float("nan"))

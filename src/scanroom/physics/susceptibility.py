@@ -31,7 +31,7 @@ def dipole_field(
     Raises
     ------
     ProtocolError
-        If the padding is below 1, or the direction has no length.
+        If the padding is below 1, the direction has no length, or a value is not finite.
 
     References
     ----------
@@ -50,6 +50,11 @@ def dipole_field(
         fft.next_fast_len(int(np.ceil(padding * n)), real=True) for n in susceptibility.shape
     )
     change = (susceptibility - background).astype(np.float32)
+    if not np.isfinite(change).all():
+        raise ProtocolError(
+            f"{int((~np.isfinite(change)).sum())} values of the susceptibility are not finite; each "
+            "is a ratio like -9e-6 (scanroom.subject.model.PROPERTIES). Correct the subject."
+        )
     spectrum = fft.rfftn(change, shape)
     k = (
         fft.fftfreq(shape[0], voxel[0]),
