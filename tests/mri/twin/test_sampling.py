@@ -1,5 +1,7 @@
 """Isochromats: their places and their share of T2'."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -49,11 +51,12 @@ def test_the_same_seed_gives_the_same_places():
     assert not np.array_equal(a.position, other.position)
 
 
-def test_lattices_see_all_short_waves():
-    assert lattice(1) == (1, 1, 1, 1)
-    _, b, c, _ = lattice(8)
-    for wave in ((1, 1, 0), (1, 0, 1), (0, 1, 1), (1, -1, 0)):
-        assert np.dot(wave, (1, b, c)) % 8 != 0 or b == c
+@pytest.mark.parametrize("n", [7, 11, 13, 31])
+def test_lattice_of_prime_count_sees_single_turns_along_any_two_axes(n):
+    generator = np.array(lattice(n)[:3])
+    for wave in itertools.product((-1, 0, 1), repeat=3):
+        if 0 < np.abs(wave).sum() < 3:
+            assert generator @ wave % n != 0
 
 
 def test_voxel_size_and_rates():

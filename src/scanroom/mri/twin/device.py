@@ -41,7 +41,7 @@ _MARGIN = 50.0
 class Effort:
     """How finely and with what the twin computes."""
 
-    isochromats: int = 8
+    isochromats: int = 7
     settings: Settings = dataclasses.field(default_factory=Settings)
 
 
