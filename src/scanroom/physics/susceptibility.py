@@ -52,8 +52,8 @@ def dipole_field(
     change = (susceptibility - background).astype(np.float32)
     if not np.isfinite(change).all():
         raise ProtocolError(
-            f"{int((~np.isfinite(change)).sum())} values of the susceptibility are not finite; each "
-            "is a ratio like -9e-6 (scanroom.subject.model.PROPERTIES). Correct the subject."
+            f"{int((~np.isfinite(change)).sum())} values of the susceptibility are not finite; "
+            "each is a ratio like -9e-6 (scanroom.subject.model.PROPERTIES). Correct the subject."
         )
     spectrum = fft.rfftn(change, shape)
     k = (
