@@ -67,7 +67,7 @@ class Windows:
     n_samples: Int[np.ndarray, " window"]
     frequency: Float[np.ndarray, " window"]
     phase: Float[np.ndarray, " window"]
-    modulation: tuple[Float[np.ndarray, " sample"], ...]
+    modulation: tuple[Float[np.ndarray, " _"], ...]
     modulation_index: Int[np.ndarray, " window"]
     label_name: tuple[str, ...]
     label: Int[np.ndarray, "window label"]

@@ -41,13 +41,13 @@ class GradientEvents:
     trails: Bool[np.ndarray, " event"]
     end: Float[np.ndarray, " event"]
 
-    def knots(self, event: int) -> tuple[Float[np.ndarray, " knot"], Float[np.ndarray, " knot"]]:
+    def knots(self, event: int) -> tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]:
         """Times and amplitudes of one event."""
         part = slice(self.first[event], self.first[event + 1])
         return self.time[part], self.amplitude[part]
 
     def extended(
-        self, more: list[tuple[Float[np.ndarray, " knot"], Float[np.ndarray, " knot"]]]
+        self, more: list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]]
     ) -> "GradientEvents":
         """Append events without a key of their own, such as rotated ones."""
         if not more:
@@ -276,7 +276,7 @@ def _last(samples: Float[np.ndarray, " sample"], first: float) -> float:
     return float(1.5 * samples[-1] - 0.5 * samples[-2])
 
 
-def _knots(event: Shaped) -> tuple[Float[np.ndarray, " knot"], Float[np.ndarray, " knot"]]:
+def _knots(event: Shaped) -> tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]:
     """Knots of an arbitrary gradient with steps to zero where its ends are not."""
     time, amplitude = event.time, event.amplitude
     if time[0] > 0:

@@ -62,7 +62,7 @@ class WindowEvents:
     frequency: Float[np.ndarray, " event"]
     phase: Float[np.ndarray, " event"]
     modulation_index: Int[np.ndarray, " event"]
-    modulation: tuple[Float[np.ndarray, " sample"], ...]
+    modulation: tuple[Float[np.ndarray, " _"], ...]
 
 
 def read_pulses(
@@ -136,7 +136,7 @@ def _build(
     angle = table.integer(3, 0, LARGEST_ID, "the phase shape")
     clock = table.integer(4, 0, LARGEST_ID, "the time shape") if columns == 5 else 0 * angle
     centre = (
-        table.real(5, 0, LONGEST_PULSE / _MICRO, "the centre [us]") * _MICRO
+        table.real(5, 0.0, LONGEST_PULSE / _MICRO, "the centre [us]") * _MICRO
         if header.since(5)
         else np.full(len(table), np.nan)
     )
@@ -167,7 +167,7 @@ def _build(
 
 def shape_of(
     shapes: Shapes, key: int, line: int, what: str, source: Source
-) -> Float[np.ndarray, " sample"]:
+) -> Float[np.ndarray, " _"]:
     """Look up a shape.
 
     Raises
@@ -315,11 +315,11 @@ def read_windows(
     v15 = header.since(5)
     table = rows(section, "ADC", source, 9 if v15 else 6)
     n_samples = table.integer(1, 1, MOST_WINDOW_SAMPLES, "the number of samples")
-    dwell = table.real(2, 1, 1e9, "the dwell time [ns]") * 1e-9
+    dwell = table.real(2, 1.0, 1e9, "the dwell time [ns]") * 1e-9
     delay = table.integer(3, 0, int(LONGEST_DELAY_US), "the delay [us]") * _MICRO
     frequency, phase = _offsets(table, 4, header)
     index = np.full(len(table), -1, np.int64)
-    modulation: list[Float[np.ndarray, " sample"]] = []
+    modulation: list[Float[np.ndarray, " _"]] = []
     if v15:
         keys = table.integer(8, 0, LARGEST_ID, "the phase shape")
         index, modulation = _modulations(keys, n_samples, table, shapes)
@@ -341,12 +341,12 @@ def _modulations(
     n_samples: Int[np.ndarray, " row"],
     table: Rows,
     shapes: Shapes,
-) -> tuple[Int[np.ndarray, " row"], list[Float[np.ndarray, " sample"]]]:
+) -> tuple[Int[np.ndarray, " row"], list[Float[np.ndarray, " _"]]]:
     """Find the phase shapes windows are demodulated with."""
     index = np.full(len(keys), -1, np.int64)
     used: Bool[np.ndarray, " row"] = keys > 0
     found: dict[int, int] = {}
-    modulation: list[Float[np.ndarray, " sample"]] = []
+    modulation: list[Float[np.ndarray, " _"]] = []
     for row in np.flatnonzero(used).tolist():
         line, key = int(table.number[row]), int(keys[row])
         shape = shape_of(shapes, key, line, "the phase of a window", table.source)

@@ -158,7 +158,7 @@ class Rows:
             At the first row that is not.
         """
         values = self.value[:, column]
-        self._check((values >= low) & (values <= high), values, (low, high), what)
+        self._check((values >= low) & (values <= high), values, (float(low), float(high)), what)
         return values
 
     def integer(self, column: int, low: int, high: int, what: str) -> Int[np.ndarray, " row"]:
@@ -171,7 +171,7 @@ class Rows:
         """
         values = self.value[:, column]
         good = (values >= low) & (values <= high) & (values == np.floor(values))
-        self._check(good, values, (low, high), f"{what} (a whole number)")
+        self._check(good, values, (float(low), float(high)), f"{what} (a whole number)")
         return values.astype(np.int64)
 
     def unique(self) -> Int[np.ndarray, " row"]:

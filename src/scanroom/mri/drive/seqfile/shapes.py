@@ -14,9 +14,10 @@ from scanroom.mri.drive.seqfile.sections import (
 )
 
 LARGEST_SAMPLES = 8_000_000
+LARGEST_VALUE = 1e10
 _HEADER = re.compile(r"(shape_id|num_samples|num_uncompressed)\s+([0-9]{1,10})", re.IGNORECASE)
 
-Shapes = dict[int, Float[np.ndarray, " sample"]]
+Shapes = dict[int, Float[np.ndarray, " _"]]
 
 
 def read_shapes(section: Section | None, source: Source, *, stored: bool) -> Shapes:
@@ -52,6 +53,12 @@ def read_shapes(section: Section | None, source: Source, *, stored: bool) -> Sha
         values = section.text[first:last] if section else []
         lines = section.number[first:last] if section else []
         packed = numbers(values, lines, 1, source)
+        if np.abs(packed).max(initial=0.0) > LARGEST_VALUE:
+            raise source.fault(
+                line,
+                f"shape {key} holds {np.abs(packed).max():.6g}; values up to {LARGEST_VALUE:g} are "
+                "allowed (limit of the reader). Normalise the shape.",
+            )
         shapes[key] = (
             packed if stored and len(packed) == count else _unpack(packed, count, line, source)
         )

@@ -125,7 +125,7 @@ def durations(
     latest = np.max(np.stack(ends), axis=0)
     if not header.since(4):
         key = delays.unique()
-        wait = delays.real(1, 0, LONGEST_DELAY_US, "the delay [us]") * _MICRO
+        wait = delays.real(1, 0.0, LONGEST_DELAY_US, "the delay [us]") * _MICRO
         index = find(key, blocks.length, "delay", blocks, source)
         waits = np.where(index >= 0, wait[index] if len(wait) else 0.0, 0.0)
         return np.asarray(np.maximum(latest, waits))
@@ -247,7 +247,7 @@ def rotate(
         return events, index
     sets = np.column_stack([index[blocks], extension[blocks]])
     unique, which = np.unique(sets, axis=0, return_inverse=True)
-    more: list[tuple[Float[np.ndarray, " knot"], Float[np.ndarray, " knot"]]] = []
+    more: list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]] = []
     n_knots = 0
     for row in unique.tolist():
         source.tick()
@@ -268,7 +268,7 @@ def rotate(
 
 def _turned(
     events: GradientEvents, index: list[int], matrix: Float[np.ndarray, "3 3"]
-) -> list[tuple[Float[np.ndarray, " knot"], Float[np.ndarray, " knot"]]]:
+) -> list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]]:
     """Sum three gradients on the knots of all, with the values before and after each."""
     parts = [events.knots(i) if i >= 0 else (np.zeros(0), np.zeros(0)) for i in index]
     time = np.unique(np.round(np.concatenate([t for t, _ in parts]), 10))
