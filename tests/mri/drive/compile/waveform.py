@@ -50,15 +50,15 @@ def sample_times(drive: Drive, window: int) -> np.ndarray:
     return windows.start[window] + (index + 0.5) * windows.dwell[window]
 
 
-def wave_numbers(drive: Drive) -> np.ndarray:
-    """Wave number of every sample, ``window axis sample``.
+def wave_numbers(drive: Drive, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Wave number of every sample of the chosen windows, ``window axis sample``.
 
     Excitation resets it, refocusing turns its sign.
     """
     excitations, refocusings = centres(drive, "e"), centres(drive, "r")
     integrals = [antiderivative(gradient) for gradient in drive.gradients]
     rows = []
-    for window in range(drive.windows.start.size):
+    for window in range(drive.windows.start.size) if chosen is None else chosen:
         times = sample_times(drive, window)
         start = excitations[np.searchsorted(excitations, times[0]) - 1]
         first, last = np.searchsorted(refocusings, (start, times[0]))
