@@ -1,10 +1,10 @@
 """Peripheral nerve stimulation by the SAFE model."""
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numba
 import numpy as np
-from jaxtyping import Float
 
 from scanroom.core.gate import Limit
 from scanroom.core.units import Ratio, Second, TeslaPerMetrePerSecond
@@ -87,15 +87,9 @@ def stimulation(
     )
 
 
-@numba.njit(cache=True)
-def _peak(
-    time: Float[np.ndarray, " knot"],
-    amplitude: Float[np.ndarray, " knot"],
-    edge: np.ndarray,
-    clock: tuple[float, float],
-    tau: Float[np.ndarray, "3 3"],
-    share: Float[np.ndarray, "3 3"],
-) -> float:
+@numba.njit(cache=True, nogil=True)
+@no_type_check
+def _peak(time, amplitude, edge, clock, tau, share):
     """Step through the raster; where no gradient changes, all parts only decay and are skipped."""
     raster, end = clock
     low = edge[:-1].copy()
