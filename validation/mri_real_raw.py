@@ -51,8 +51,8 @@ NOTES = {
     "04c_improvised_EPI_noPE": "a band: measured with phase encoding off, its .seq says on",
     "06_EPI_singleTraj": "gridded from one window over the whole train; N/2 ghost stays, as odd "
     "and even lines lie in one trajectory that is not corrected for gradient delay",
-    "04_01_epi_no_fat_sat": "water and fat shifted apart along phase: the tutorial's point",
-    "04_01_epi_with_fat_sat": "fat suppressed: the tutorial's point",
+    "04_01_epi_no_fat_sat": "no fat suppression; strongly distorted, object not identified",
+    "04_01_epi_with_fat_sat": "with fat suppression; strongly distorted, object not identified",
     "2024-02-06-160052": "no .seq: lines as numbered by the scanner, size of the interpreter's",
     "2024-02-06-160115": "no .seq: lines as numbered by the scanner, size of the interpreter's",
     "cartesian_ksp": "87.6 % zeros (compressed sensing data): zero-filled, so noise-like aliasing",
