@@ -1,7 +1,6 @@
 """Command line: parse, call one function, print."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +64,8 @@ def exam(
 ) -> None:
     """Run a whole exam on the twin: scans, reconstruction, DICOM, report."""
     from scanroom.exam.presets import exam_preset
-    from scanroom.exam.scan import Station, scan
+    from scanroom.exam.scan import scan
+    from scanroom.exam.station import Station
 
     preset = exam_preset(name)
     station = Station(
@@ -100,8 +100,8 @@ def scan(
     as_json: AsJson = False,
 ) -> None:
     """Scan a subject on the twin: sequence, gate, raw data, images, DICOM, report."""
-    from scanroom.exam.scan import Station
     from scanroom.exam.scan import scan as run_scan
+    from scanroom.exam.station import Station
 
     station = Station(
         subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
@@ -122,8 +122,8 @@ def play(
     as_json: AsJson = False,
 ) -> None:
     """Play any Pulseq file on the twin, through the gate, to raw data and images."""
-    from scanroom.exam.scan import Station
     from scanroom.exam.scan import play as run_play
+    from scanroom.exam.station import Station
 
     station = Station(
         subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
@@ -224,4 +224,4 @@ def refuse(text: str, *, code: int = 2) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

@@ -1,0 +1,226 @@
+"""One scan from the order to the report: design, gate, play, record, reconstruct, export."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanroom.core.engine import run
+from scanroom.core.gate import Cleared, Finding, clear
+from scanroom.core.result import Result
+from scanroom.exam.export import export_images, write_exam_report
+from scanroom.exam.folder import ExamFolder, open_exam
+from scanroom.exam.progress import progress_bar
+from scanroom.exam.station import Station
+from scanroom.formats.files import atomic
+from scanroom.mri.drive.compile import compile_noise, write_sequence
+from scanroom.mri.drive.encoding import encode
+from scanroom.mri.drive.model import Drive
+from scanroom.mri.drive.seqfile import read_seq
+from scanroom.mri.limits import limits_for
+from scanroom.mri.protocol import load_protocol
+from scanroom.mri.raw.encoding import Encoding
+from scanroom.mri.raw.model import Readout
+from scanroom.mri.raw.writer import RawWriter
+from scanroom.mri.recon import reconstruct
+from scanroom.mri.report.sequence_plot import plot_sequence
+from scanroom.mri.system import System
+from scanroom.mri.twin import Twin
+
+NOISE_SAMPLES = 8192
+"""Enough that the noise of a channel is known to 1 % (1/sqrt(8192) of its variance)."""
+
+
+def scan(protocol: str, station: Station, out: Path, *, study: str = "") -> dict[str, Any]:
+    """Scan a subject by a preset or protocol file; return a summary for people."""
+    asked = load_protocol(protocol)
+    folder = open_exam(out, subject=station.subject, system=station.system, device=station.device)
+    name = folder.next_scan(plain_name(Path(protocol).stem))
+    path = folder.room("sequences") / f"{name}.seq"
+    start = time.perf_counter()
+    write_sequence(asked, station.scanner, path)
+    seconds = {"design": time.perf_counter() - start}
+    return _play(Order(path, name, study), station, folder, seconds)
+
+
+def play(sequence: Path, station: Station, out: Path) -> dict[str, Any]:
+    """Play a Pulseq file by anyone; return a summary for people."""
+    text = sequence.read_bytes()
+    read_seq(sequence)  # refuse before anything is made
+    folder = open_exam(out, subject=station.subject, system=station.system, device=station.device)
+    name = folder.next_scan(plain_name(sequence.stem))
+    path = folder.room("sequences") / f"{name}.seq"
+    with atomic(path) as aside:
+        aside.write_bytes(text)
+    return _play(Order(path, name, ""), station, folder, {})
+
+
+def reconstruct_into(raw: Path, out: Path, *, partial_fourier: str = "pocs") -> dict[str, Any]:
+    """Reconstruct raw data from any source into an exam folder; return a summary for people."""
+    start = time.perf_counter()
+    results = reconstruct(raw, partial_fourier=partial_fourier)
+    seconds = {"reconstruction": time.perf_counter() - start}
+    folder = open_exam(out, subject="recorded", system="recorded", device="recorded raw data")
+    name = folder.next_scan(plain_name(raw.stem))
+    entry = {"name": name, "raw": str(raw.resolve()), "findings": [], "timings": seconds}
+    return _finish(results, folder, entry, study="")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One sequence that lies in the exam folder, to be played."""
+
+    sequence: Path
+    name: str
+    study: str
+
+
+def _play(
+    order: Order, station: Station, folder: ExamFolder, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Gate, play, record and reconstruct one sequence."""
+    clock = Clock(seconds)
+    with clock.of("gate"):
+        drive = read_seq(order.sequence)
+        limits = limits_for(station.scanner, mode=station.mode)
+        cleared = clear(drive, limits)
+        encoding = with_noise_dwell(encode(drive, field=station.scanner.field), station.scanner)
+    with clock.of("plot"):
+        plot = folder.room("pictures") / f"{order.name}_sequence.png"
+        plot_sequence(drive, plot)
+    with clock.of("subject"):
+        device = station.make_device()
+    raw = folder.room("raw") / f"{order.name}.h5"
+    with clock.of("scan"):
+        _record(raw, encoding, cleared, device, station)
+    _write_truth(folder.room("truth") / f"{order.name}.json", device)
+    entry = {
+        "name": order.name,
+        "sequence": f"sequences/{order.name}.seq",
+        "sequence_plot": f"pictures/{plot.name}",
+        "raw": f"raw/{order.name}.h5",
+        "findings": [finding_record(item) for item in cleared.findings],
+        "drive_digest": cleared.digest,
+        "scan_duration": drive.duration,
+        "n_readouts": encoding.n_windows,
+        "timings": seconds,
+    }
+    with clock.of("reconstruction"):
+        results = reconstruct(raw)
+    return _finish(results, folder, entry, study=order.study)
+
+
+def with_noise_dwell(encoding: Encoding, scanner: System) -> Encoding:
+    """Measure noise at the dwell most windows have, on the receiver's raster."""
+    dwell = float(np.median(encoding.dwell)) if encoding.n_windows else scanner.gradient_raster
+    ticks = max(1, round(dwell / scanner.window_raster))
+    return replace(encoding, noise_dwell=ticks * scanner.window_raster)
+
+
+def _record(
+    raw: Path,
+    encoding: Encoding,
+    cleared: Cleared[Drive],
+    device: Twin,
+    station: Station,
+) -> None:
+    """Play the noise scan and the sequence; every readout is on disk before the next is taken."""
+    noise = compile_noise(station.scanner, encoding.noise_dwell, NOISE_SAMPLES)
+    cleared_noise = clear(noise, limits_for(station.scanner, mode=station.mode))
+    with (
+        RawWriter(raw, encoding, n_coils=station.n_coils) as writer,
+        progress_bar(raw.stem) as advance,
+    ):
+
+        def keep_noise(item: object) -> None:
+            if isinstance(item, Readout):
+                writer.write_noise(item)
+
+        def keep(item: object) -> None:
+            if isinstance(item, Readout):
+                writer.write(item)
+
+        run(device, cleared_noise, keep_noise)
+        device.progress = advance
+        run(device, cleared, keep)
+
+
+def _finish(
+    results: tuple[Result, ...], folder: ExamFolder, entry: dict[str, Any], *, study: str
+) -> dict[str, Any]:
+    """Export images, extend the record, write the report."""
+    clock = Clock(entry["timings"])
+    with clock.of("export"):
+        entry = {**entry, "study": study, "images": export_images(results, folder, entry)}
+        folder = folder.with_scan(entry)
+    write_exam_report(folder)
+    return summary(entry, folder.path)
+
+
+def summary(entry: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a person wants to know of a scan at once."""
+    timings = {key: f"{value:.1f} s" for key, value in entry["timings"].items()}
+    return {
+        "scan": entry["name"],
+        "images": ", ".join(
+            f"{image['name']} {'x'.join(map(str, image['shape']))} [{image['unit']}]"
+            for image in entry["images"]
+        ),
+        "pictures": ", ".join(str(path / image["picture"]) for image in entry["images"]),
+        "dicom": ", ".join(str(path / image["dicom"]) for image in entry["images"]),
+        "raw": entry["raw"],
+        "time": ", ".join(f"{key} {value}" for key, value in timings.items()),
+    }
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """A finding as plain data."""
+    limit = finding.limit
+    return {
+        "name": limit.name,
+        "value": finding.value,
+        "ceiling": limit.ceiling,
+        "unit": limit.unit,
+        "source": limit.source,
+        "remedy": limit.remedy,
+        "passes": finding.passes,
+        "text": str(finding),
+    }
+
+
+def plain_name(stem: str) -> str:
+    """Keep letters, digits, dot and dash, so that a name is safe in every file system."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", stem).strip("-.")[:60] or "scan"
+
+
+class Clock:
+    """Adds up how long each part took."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Time the body under this name."""
+        start = time.perf_counter()
+        yield
+        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
+
+
+def _write_truth(path: Path, device: Twin) -> None:
+    """What only the twin knows: large maps beside, for validation alone."""
+    small: dict[str, Any] = {}
+    large: dict[str, np.ndarray] = {}
+    for key, value in device.truth.items():
+        (large if isinstance(value, np.ndarray) else small)[key] = value
+    with atomic(path) as aside:
+        aside.write_text(json.dumps(small, indent=1, default=str))
+    if large:
+        with atomic(path.with_suffix(".npz")) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, **large)

@@ -1,0 +1,58 @@
+"""Which scanner plays, and who lies in it."""
+
+from dataclasses import dataclass
+
+from scanroom.core.errors import ProtocolError
+from scanroom.mri.system import System, system
+from scanroom.mri.twin import IDEAL, Faults, Twin
+from scanroom.subject import load_subject
+
+MAX_COILS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """The scanner and its subject for the scans of one exam.
+
+    ``perfect`` switches every fault of the twin off. ``mode`` is the operating mode of
+    IEC 60601-2-33 that the gate enforces.
+    """
+
+    subject: str
+    system: str = "3T"
+    mode: str = "normal"
+    n_coils: int = 8
+    seed: int = 0
+    perfect: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_coils <= MAX_COILS:
+            raise ProtocolError(
+                f"coils is {self.n_coils}; it must lie between 1 and {MAX_COILS} "
+                "(receiver of the twin). Choose a number in between."
+            )
+        if self.seed < 0:
+            raise ProtocolError(
+                f"seed is {self.seed}; it must be 0 or more (random generator). Choose another."
+            )
+
+    @property
+    def scanner(self) -> System:
+        """The system preset."""
+        return system(self.system)
+
+    @property
+    def device(self) -> str:
+        """What the exam record says about the device."""
+        return f"digital twin of a {self.system} scanner"
+
+    def make_device(self) -> Twin:
+        """Put the subject into the twin."""
+        subject = load_subject(self.subject, self.scanner.field)
+        return Twin(
+            subject,
+            system=self.scanner,
+            faults=IDEAL if self.perfect else Faults(),
+            seed=self.seed,
+            n_coils=self.n_coils,
+        )
