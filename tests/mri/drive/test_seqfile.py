@@ -97,8 +97,9 @@ def test_waveforms_match_pypulseq(shared_data, name):
         inner = middle[np.diff(axis.time) > 1e-7]
         ours = np.interp(inner, axis.time, axis.amplitude)
         scale = np.abs(axis.amplitude).max()
-        # 0.5 %: the last half raster interval of a shape is extended differently by pypulseq.
-        assert np.abs(ours - wave(inner)).max() < 5e-3 * scale
+        # Only the last half raster interval of a shape differs: pypulseq extends the last two
+        # samples, MATLAB (and we) restore the values between the samples. Else rounding.
+        assert np.sort(np.abs(ours - wave(inner)))[-2] < 1e-6 * scale
     sampled = np.concatenate(
         [
             s + (np.arange(n) + 0.5) * d
@@ -214,7 +215,7 @@ def test_signature_tells_an_altered_file():
         ("1000 1 2 0", "1000 1 3 0", "equally many"),
         ("1 10 1000", "1 1e12 1000", "number of samples"),
         ("0\n0\n97", "0\n0\n98", "unpacks to 101"),
-        ("0\n0\n97", "0\n0\n1e15", "run of"),
+        ("0\n0\n97", "0\n0\n1e9", "run of"),
         ("num_samples 100\n1\n", "num_samples 900000000\n1\n", "samples"),
         ("1 3 LIN", "1 3 LINE", "label"),
         ("1 1 1 0\n", "1 1 1 1\n", "endless"),
