@@ -18,7 +18,7 @@ from scanroom.mri.system import system
 def design(protocol: str, out: Path, plot: Path | None, *, system_name: str) -> dict[str, Any]:
     """Compile a protocol to a Pulseq file, and draw it when asked."""
     write_sequence(load_protocol(protocol), system(system_name), out)
-    drive = read_seq(out)
+    drive = read_seq(out, field=system(system_name).field)
     if plot is not None:
         plot_sequence(drive, plot)
     return {
@@ -40,7 +40,7 @@ def check(drive: str, *, system_name: str, mode: str) -> list[dict[str, Any]]:
     """
     scanner = system(system_name)
     played: Drive = (
-        read_seq(Path(drive))
+        read_seq(Path(drive), field=scanner.field)
         if drive.endswith(".seq")
         else compile_drive(load_protocol(drive), scanner)
     )

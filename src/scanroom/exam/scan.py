@@ -52,7 +52,7 @@ def scan(protocol: str, station: Station, out: Path, *, study: str = "") -> dict
 def play(sequence: Path, station: Station, out: Path) -> dict[str, Any]:
     """Play a Pulseq file by anyone; return a summary for people."""
     text = sequence.read_bytes()
-    read_seq(sequence)  # refuse before anything is made
+    read_seq(sequence, field=station.scanner.field)  # refuse before anything is made
     folder = open_exam(out, subject=station.subject, system=station.system, device=station.device)
     name = folder.next_scan(plain_name(sequence.stem))
     path = folder.room("sequences") / f"{name}.seq"
@@ -87,7 +87,7 @@ def _play(
     """Gate, play, record and reconstruct one sequence."""
     clock = Clock(seconds)
     with clock.of("gate"):
-        drive = read_seq(order.sequence)
+        drive = read_seq(order.sequence, field=station.scanner.field)
         limits = limits_for(station.scanner, mode=station.mode)
         cleared = clear(drive, limits)
         encoding = with_noise_dwell(encode(drive, field=station.scanner.field), station.scanner)
