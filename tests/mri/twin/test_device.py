@@ -37,7 +37,7 @@ def _subject(**maps):
 
 
 def _twin(subject=None, faults=IDEAL, n_coils=2, threads=2, seed=0):
-    effort = Effort(isochromats=3, settings=Settings(threads=threads))
+    effort = Effort(isochromats=3, faint=1e-3, settings=Settings(threads=threads))
     return Twin(
         subject or _subject(), system=SYSTEM, faults=faults, n_coils=n_coils, seed=seed,
         effort=effort,

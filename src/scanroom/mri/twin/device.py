@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Complex64, Float
+from jaxtyping import Complex64, Float
 
 import scanroom
 from scanroom.core.errors import DeviceError, InterlockOpen, ProtocolError
@@ -18,11 +18,11 @@ from scanroom.mri.system import System
 from scanroom.mri.twin import fields
 from scanroom.mri.twin.faults import MAX_COILS, Faults
 from scanroom.mri.twin.programme import programme
-from scanroom.mri.twin.sampling import isochromats, rate, voxel_size
+from scanroom.mri.twin.sampling import Isochromats, isochromats, rate, voxel_size
 from scanroom.physics.coils import head_array
 from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
-from scanroom.physics.spins.engine import Control, Settings, simulate, touched
-from scanroom.physics.spins.ensemble import Spins
+from scanroom.physics.spins.engine import Control, Settings, largest_tilt, simulate
+from scanroom.physics.spins.ensemble import Spins, joined
 from scanroom.physics.spins.program import Program
 from scanroom.physics.thermal_noise import (
     coil_resistance,
@@ -39,9 +39,14 @@ _MARGIN = 50.0
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How finely and with what the twin computes."""
+    """How finely and with what the twin computes.
 
-    isochromats: int = 7
+    Voxels that no pulse tilts by more than ``faint`` [rad] contribute little and get a single
+    isochromat; those that none tilts by more than the tolerance of the settings get none.
+    """
+
+    isochromats: int = 5
+    faint: float = 0.05
     settings: Settings = dataclasses.field(default_factory=Settings)
 
 
@@ -166,41 +171,53 @@ class Twin:
             offset = offset + self.subject.maps["chemical_shift"] * self.system.larmor
         return np.asarray(offset, np.float32)
 
-    def _touched(self, program: Program) -> Bool[np.ndarray, "x y z"]:
-        """Voxels with protons that some pulse of the programme can excite."""
+    def _tilts(self, program: Program) -> Float[np.ndarray, "x y z"]:
+        """Largest tilt [rad] of anything in each voxel that holds protons."""
         subject = self.subject
+        tilts = np.zeros(subject.maps["proton_density"].shape)
         chosen = np.asarray(subject.maps["proton_density"] > 0)
-        index = np.argwhere(chosen)
-        centre = index @ subject.affine[:3, :3].T + subject.affine[:3, 3]
-        half_diagonal = np.linalg.norm(subject.affine[:3, :3], axis=0).sum() / 2
+        centre = np.argwhere(chosen) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
+        half_diagonal = np.linalg.norm(voxel_size(subject)) / 2
         b1 = fields.transmit(centre, self.system.larmor, self.faults)
-        reached = touched(
+        tilts[chosen] = largest_tilt(
             program,
             (centre, self._offset()[chosen].astype(np.float64), np.abs(b1)),
             (float(half_diagonal), _MARGIN),
-            self.effort.settings,
+            self.effort.settings.threads,
         )
-        chosen[chosen] = reached
-        self._truth |= {"n_voxels": len(index), "n_voxels_excited": int(reached.sum())}
-        return chosen
+        return tilts
 
     def _spins(self, program: Program) -> Spins:
         """Sample the part of the subject that the programme excites."""
+        maps, effort = self.subject.maps, self.effort
+        tilts = self._tilts(program)
+        bright = tilts > effort.faint
+        faint = (tilts > effort.settings.tolerance) & ~bright
+        parts = [
+            self._part(isochromats(self.subject, bright, effort.isochromats, self.seed)),
+            self._part(isochromats(self.subject, faint, 1, self.seed)),
+        ]
+        self._truth |= {
+            "n_voxels": int((maps["proton_density"] > 0).sum()),
+            "n_voxels_bright": int(bright.sum()),
+            "n_voxels_faint": int(faint.sum()),
+            "n_isochromats": sum(len(part) for part in parts),
+        }
+        return joined(parts)
+
+    def _part(self, grains: Isochromats) -> Spins:
+        """Give isochromats the properties of their voxels and the fields at their places."""
         maps, faults = self.subject.maps, self.faults
-        n_each = self.effort.isochromats
-        grains = isochromats(self.subject, self._touched(program), n_each, self.seed)
         x, y, z = grains.voxel.astype(np.int64).T
         offset = fields.at_isochromats(self._static_field(), grains)
         if faults.chemical_shift and "chemical_shift" in maps:
             offset += maps["chemical_shift"][x, y, z] * self.system.larmor
         if faults.t2_prime and "t2_prime" in maps:
             offset += rate(maps["t2_prime"][x, y, z]) / (2 * np.pi) * grains.spread
-        density = maps["proton_density"][x, y, z]
-        volume = float(np.prod(voxel_size(self.subject))) / n_each
-        scale = (density * signal_scale(self.system.field, volume)).astype(np.float32)
+        volume = float(np.prod(voxel_size(self.subject))) / grains.n_per_voxel
+        scale = maps["proton_density"][x, y, z] * signal_scale(self.system.field, volume)
         weight = fields.receive(grains.position, self._array, faults)
-        weight *= scale[:, None]
-        self._truth |= {"n_isochromats": len(density)}
+        weight *= scale.astype(np.float32)[:, None]
         return Spins(
             position=grains.position,
             offset=offset,

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from scanroom.core.errors import ProtocolError
-from scanroom.core.units import Metre, Second
+from scanroom.core.units import Hertz, Metre, Second
 from scanroom.mri.drive.model import Drive, Gradient, PulseShape
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
 from scanroom.physics.spins.rotations import Envelope
@@ -13,6 +13,8 @@ from scanroom.physics.spins.rotations import Envelope
 # hundred-thousandth of a cycle at this distance from the centre of the magnet.
 _REACH: Metre = 0.3
 _STRAY = 1e-5
+# Or, during a pulse, when less flip [rad] than this meets a wrong phase.
+_WRONG_FLIP = 1e-4
 _LONGEST_STEP: Second = 5e-6
 # Two events may meet but not overlap by more than a tick of the fastest clock.
 _OVERLAP: Second = 1e-8
@@ -69,7 +71,7 @@ def programme(drive: Drive, delay: tuple[Second, Second, Second] = (0.0, 0.0, 0.
         event=np.repeat([PULSE, WINDOW], [n_pulses, n_windows]).astype(np.int64)[order],
         kind=np.concatenate([pulse_kind, window_kind])[order],
         time=time,
-        moment=moments(time),
+        moment=np.concatenate([pulse_rows[2], moments(window_rows[0])])[order],
         turns=np.concatenate([pulse_rows[1], np.zeros((n_windows, 2))])[order],
     )
 
@@ -109,52 +111,86 @@ def _envelopes(
 
 def _pulses(
     drive: Drive, moments: Moments, shapes: tuple[list[Envelope], list[float], list[int]]
-) -> tuple[list[PulseKind], Int[np.ndarray, " pulse"], tuple[np.ndarray, np.ndarray]]:
-    """Kinds of pulses, the kind of each pulse, its times and its turns."""
+) -> tuple[list[PulseKind], Int[np.ndarray, " pulse"], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Kinds of pulses, the kind of each pulse, and its times, turns and moments."""
     envelopes, peaks, of_shape = shapes
     kinds: list[PulseKind] = []
     seen: dict[tuple[object, ...], int] = {}
-    of_pulse, time, turns = [], [], []
-    whole = np.linspace(0.0, 1.0, 65)
+    rows: tuple[list[object], ...] = ([], [], [])
+    of_pulse = []
+    finer = [_finer(envelope) for envelope in envelopes]
+    pulses = drive.pulses
     for start, shape, frequency, phase in zip(
-        drive.pulses.start,
-        drive.pulses.shape,
-        drive.pulses.frequency,
-        drive.pulses.phase,
-        strict=True,
+        pulses.start, pulses.shape, pulses.frequency, pulses.phase, strict=True
     ):
-        envelope = envelopes[of_shape[shape]]
-        if peaks[shape] == 0.0 or envelope.duration <= 0.0:
+        place = of_shape[shape]
+        fine = finer[place]
+        if peaks[shape] == 0.0 or fine.duration <= 0.0:
             continue
-        begin, end = start + envelope.edge[0], start + envelope.edge[-1]
-        course = moments(begin + whole * envelope.duration)
-        course -= course[0]
-        gradient = course[-1] / envelope.duration
-        key: tuple[object, ...] = (of_shape[shape], peaks[shape], float(frequency))
-        steady = np.abs(course - whole[:, None] * course[-1]).max() * _REACH < _STRAY
-        key += (np.round(gradient if steady else course, 2 if steady else 6).tobytes(),)
+        course = moments(start + fine.edge)
+        gradient, ends, steady = _straight(fine, course, peaks[shape])
+        bent = None if steady else course - course[0]
+        key = (place, peaks[shape], float(frequency), _mark(gradient, bent))
         if key not in seen:
             seen[key] = len(kinds)
-            place, moment = of_shape[shape], None
             if not steady:
-                place = len(envelopes)
-                envelopes.append(_finer(envelope))
-                moment = moments(start + envelopes[-1].edge)
-                moment -= moment[0]
+                envelopes.append(fine)
+                place = len(envelopes) - 1
             kinds.append(
                 PulseKind(
                     envelope=place,
                     strength=peaks[shape],
                     frequency=float(frequency),
                     gradient=gradient,
-                    moment=moment,
+                    moment=bent,
                 )
             )
         of_pulse.append(seen[key])
-        time.append((begin, end, end))
-        turns.append(phase / (2 * np.pi) + frequency * envelope.edge[[0, -1]])
-    rows = (np.array(time).reshape(-1, 3), np.array(turns).reshape(-1, 2))
-    return kinds, np.array(of_pulse, np.int64), rows
+        begin, end = start + fine.edge[0], start + fine.edge[-1]
+        rows[0].append((begin, end, end))
+        rows[1].append(phase / (2 * np.pi) + frequency * fine.edge[[0, -1]])
+        rows[2].append(ends)
+    return (
+        kinds,
+        np.array(of_pulse, np.int64),
+        (
+            np.array(rows[0]).reshape(-1, 3),
+            np.array(rows[1]).reshape(-1, 2),
+            np.array(rows[2]).reshape(-1, 3, 3),
+        ),
+    )
+
+
+def _mark(gradient: Float[np.ndarray, " axis"], course: np.ndarray | None) -> bytes:
+    """Equal for gradients that differ by nothing a spin could notice."""
+    return (np.round(gradient, 1) + 0.0 if course is None else np.round(course, 6) + 0.0).tobytes()
+
+
+def _straight(
+    envelope: Envelope, course: Float[np.ndarray, "edge axis"], peak: Hertz
+) -> tuple[Float[np.ndarray, " axis"], Float[np.ndarray, "3 axis"], bool]:
+    """Constant gradient that serves a pulse best, moments at its ends, and whether it serves.
+
+    The straight line is fitted where the pulse is strong: a plateau that begins late, before the
+    pulse has any strength, is still a plateau. The flip that meets a wrong phase is bounded.
+    """
+    time = (envelope.edge[1:] + envelope.edge[:-1]) / 2 - envelope.edge[0]
+    moment = (course[1:] + course[:-1]) / 2
+    weight = np.abs(envelope.step) * np.diff(envelope.edge)
+    middle = weight @ time / weight.sum()
+    mean = weight @ moment / weight.sum()
+    spread = weight @ (time - middle) ** 2
+    gradient = np.zeros(3)
+    if spread > 0:
+        gradient = (weight * (time - middle)) @ (moment - mean) / spread
+    away = np.abs(moment - mean - np.outer(time - middle, gradient)).max(axis=1)
+    wrong = (2 * np.pi) ** 2 * peak * float(weight @ away) * _REACH
+    first = mean - middle * gradient
+    last = first + envelope.duration * gradient
+    steady = wrong < _WRONG_FLIP
+    if not steady:
+        first, last = course[0], course[-1]
+    return gradient, np.stack([first, last, last]), steady
 
 
 def _finer(envelope: Envelope) -> Envelope:
@@ -182,7 +218,7 @@ def _windows(
         gradient = (course[-1] - course[0]) / max((n_samples - 1) * dwell, dwell)
         straight = course[n_samples // 2] + (since - since[n_samples // 2])[:, None] * gradient
         steady = bool(np.abs(course - straight).max() * _REACH < _STRAY)
-        shape = np.round(gradient if steady else course, 2 if steady else 6).tobytes()
+        shape = _mark(gradient, None if steady else course)
         key = (n_samples, float(dwell), steady, shape)
         if key not in seen:
             seen[key] = len(kinds)

@@ -29,6 +29,7 @@ class Isochromats:
     within: Float32[np.ndarray, "spin 3"]
     position: Float[np.ndarray, "spin 3"]
     spread: Float32[np.ndarray, " spin"]
+    n_per_voxel: int
 
 
 def isochromats(
@@ -60,6 +61,7 @@ def isochromats(
         within=within.astype(np.float32),
         position=(voxel + within) @ affine[:3, :3].T + affine[:3, 3],
         spread=spread.astype(np.float32),
+        n_per_voxel=n_per_voxel,
     )
 
 

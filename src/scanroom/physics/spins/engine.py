@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Complex64, Float, Float32, UInt8
+from jaxtyping import Complex64, Float, Float32, UInt8
 from scipy.ndimage import maximum_filter1d
 
 from scanroom.core.units import Hertz, Metre
@@ -52,7 +52,7 @@ class Settings:
     """
 
     threads: int = 2
-    tolerance: float = 1e-5
+    tolerance: float = 1e-3
     silence: float = 1e-6
 
 
@@ -104,24 +104,23 @@ def simulate(
                 yield signal[:n_coils]
 
 
-def touched(
+def largest_tilt(
     program: Program,
     points: tuple[
         Float[np.ndarray, "point axis"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]
     ],
     margin: tuple[Metre, Hertz],
-    settings: Settings = Settings(),
-) -> Bool[np.ndarray, " point"]:
-    """Points, or any place and offset within ``margin`` of them, that some pulse tilts.
+    threads: int = 2,
+) -> Float[np.ndarray, " point"]:
+    """Largest tilt [rad] by any pulse of each point, or any place and offset within ``margin``.
 
-    ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field. What is
-    left out is tilted by no more than the tolerance by any pulse.
+    ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field.
     """
     position, offset, transmit = points
-    found = np.zeros(len(offset), bool)
+    found = np.zeros(len(offset))
     if any(kind.moment is not None for kind in program.pulses) or not found.size:
-        return ~found
-    with ThreadPoolExecutor(settings.threads) as pool:
+        return np.full(len(offset), np.pi)
+    with ThreadPoolExecutor(threads) as pool:
         tables = _tables(program, (position.T, offset, transmit), pool)
     done: set[tuple[object, ...]] = set()
     for kind in program.pulses:
@@ -132,10 +131,10 @@ def touched(
         table = tables[kind.envelope]
         wide = float(np.linalg.norm(kind.gradient)) * margin[0] + margin[1]
         size = 2 * int(np.ceil(wide / table.offset_step)) + 3
-        reach = maximum_filter1d(pulse_reach(table)[0], size, mode="nearest") > settings.tolerance
+        reach = maximum_filter1d(pulse_reach(table)[0], size, mode="nearest")
         total = position @ kind.gradient + offset - kind.frequency
         place = np.rint((total - table.offset_first) / table.offset_step).astype(np.int64)
-        found |= reach[np.clip(place, 0, len(reach) - 1)]
+        np.maximum(found, reach[np.clip(place, 0, len(reach) - 1)], out=found)
     return found
 
 

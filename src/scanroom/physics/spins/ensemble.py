@@ -1,7 +1,7 @@
 """Who is played to: isochromats, and the order in which they are worked on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Complex64, Float, Float32, Int
@@ -32,6 +32,12 @@ class Spins:
 
     def __len__(self) -> int:
         return len(self.offset)
+
+
+def joined(parts: Sequence[Spins]) -> Spins:
+    """One ensemble of several."""
+    names = [field.name for field in fields(Spins)]
+    return Spins(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
 def order_of_work(spins: Spins, program: Program) -> Int[np.ndarray, " spin"]:
