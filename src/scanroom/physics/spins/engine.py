@@ -53,7 +53,7 @@ class Settings:
 
     threads: int = 2
     tolerance: float = 1e-3
-    silence: float = 1e-6
+    silence: float = 1e-4
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, Wi
 
 RUN = 1024
 _SLAB = 1e-3
-_SHORT_R2 = 100.0
+# Relaxation rates [1/s] that are worked on apart: what cannot be gridded, and what never fades.
+_SHORT_R2, _LONG_R2 = 100.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,13 @@ def order_of_work(spins: Spins, program: Program) -> Int[np.ndarray, " spin"]:
     """Sort spins so that a run of neighbours shares a slice and a part of the spectrum.
 
     First by 1 mm slabs across the most used slice direction, then along the most used readout
-    direction; spins of very short T2, which cannot be gridded, stay together.
+    direction. Spins of very short T2, which cannot be gridded, and of very long T2, which keep
+    a run from falling silent, stay together.
     """
     across = _main_direction(program, PULSE, 2)
     along = _main_direction(program, WINDOW, 0)
     slab = np.floor(spins.position @ across / _SLAB).astype(np.int64)
-    return np.lexsort((spins.position @ along, slab, spins.r2 > _SHORT_R2))
+    return np.lexsort((spins.position @ along, slab, np.digitize(spins.r2, [_LONG_R2, _SHORT_R2])))
 
 
 def _main_direction(program: Program, event: int, otherwise: int) -> Float[np.ndarray, " axis"]:
