@@ -63,7 +63,7 @@ def test_mutated_and_truncated_files_end_in_one_line(shared_data, tmp_path):
     rng = np.random.default_rng(3)
     path = tmp_path / "broken.h5"
     refused = []
-    for attempt in range(120):
+    for attempt in range(45):
         data = bytearray(whole)
         if attempt % 3 == 0:
             data = data[: rng.integers(len(data))]
@@ -80,7 +80,7 @@ def test_mutated_and_truncated_files_end_in_one_line(shared_data, tmp_path):
         except FormatError as error:
             refused.append(str(error))
         assert time.monotonic() - start < 10
-    assert len(refused) > 40
+    assert len(refused) > 15
     assert not any("\n" in line for line in refused)
 
 

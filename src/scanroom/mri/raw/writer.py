@@ -7,8 +7,6 @@ stream becomes a standard ISMRMRD HDF5 file, written aside and renamed. Why so:
 """
 
 import os
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -19,11 +17,17 @@ import numpy as np
 from scanroom.core.errors import DeviceError, FormatError
 from scanroom.mri.raw.acquisition import HEAD, TIME_STAMP, heads
 from scanroom.mri.raw.encoding import Encoding, Flag
-from scanroom.mri.raw.header import MAX_HEADER, write_header
+from scanroom.mri.raw.header import write_header
 from scanroom.mri.raw.model import Readout
+from scanroom.mri.raw.stream import (
+    CLOSE,
+    Acquisition,
+    acquisition_message,
+    header_message,
+    read_acquisitions,
+    read_header_message,
+)
 
-_HEADER, _CLOSE, _ACQUISITION = 3, 4, 1008
-"""Message numbers of the MRD stream."""
 _SAMPLES = h5py.vlen_dtype(np.dtype("<f4"))
 ACQUISITION = np.dtype([("head", HEAD), ("traj", _SAMPLES), ("data", _SAMPLES)])
 _BATCH = 64
@@ -52,7 +56,7 @@ class RawWriter:
         xml = write_header(encoding, n_coils)
         self._file = _open_new(self.part)
         self._length = 0
-        self._append([struct.pack("<HI", _HEADER, len(xml)), xml])
+        self._append(header_message(xml))
 
     def write(self, readout: Readout) -> None:
         """Store one window's samples; once this returns no kill of the process loses them.
@@ -90,20 +94,12 @@ class RawWriter:
         seconds = int(readout.time)
         head["acquisition_time_stamp"] = int(readout.time / TIME_STAMP)
         head["user_int"][0, :2] = seconds, round((readout.time - seconds) * 1e9)
-        self._append(
-            [
-                struct.pack("<H", _ACQUISITION),
-                head.tobytes(),
-                np.ascontiguousarray(trajectory, dtype="<f4").data,
-                np.ascontiguousarray(readout.signal, dtype="<c8").data,
-            ]
-        )
+        self._append(acquisition_message(head, trajectory, readout.signal))
 
-    def _append(self, pieces: list["bytes | memoryview"]) -> None:
+    def _append(self, message: bytes) -> None:
         """Hand all bytes to the kernel, or take back what it accepted of them."""
         if self._file < 0:
             raise DeviceError(f"{self.path} is closed; a closed raw file takes no more readouts.")
-        message = b"".join(pieces)
         try:
             done = 0
             while done < len(message):
@@ -120,7 +116,7 @@ class RawWriter:
     def close(self) -> Path:
         """Turn the stream into a standard file under the name asked for; idempotent."""
         if self._file >= 0:
-            self._append([struct.pack("<H", _CLOSE)])
+            self._append(CLOSE)
             self.abandon()
             _convert(self.part, self.path)
         return self.path
@@ -167,6 +163,11 @@ def recover(part: Path) -> Path:
             f"{part} does not end in .part; a run in progress or cut short does "
             "(scanroom.mri.raw.writer). Give the .part file."
         )
+    if not part.is_file():
+        raise FormatError(
+            f"{part} is not there or is no file; a run cut short leaves one beside its raw file "
+            "(scanroom.mri.raw.writer). Check the path."
+        )
     path = part.with_suffix("")
     _convert(part, path)
     return path
@@ -209,7 +210,7 @@ def _convert(part: Path, path: Path) -> None:
     aside = path.with_name(path.name + ".tmp")
     try:
         with part.open("rb") as stream:
-            xml = _stream_header(stream, part)
+            xml = read_header_message(stream, str(part))
             with h5py.File(aside, "w") as file:
                 _fill(file.create_group("dataset"), xml, stream)
         with aside.open("rb") as written:
@@ -230,8 +231,8 @@ def _fill(group: h5py.Group, xml: bytes, stream: BinaryIO) -> None:
     data = group.create_dataset(
         "data", shape=(0,), maxshape=(None,), chunks=(_BATCH,), dtype=ACQUISITION
     )
-    batch: list[tuple[np.void, np.ndarray, np.ndarray]] = []
-    for acquisition in _acquisitions(stream):
+    batch: list[Acquisition] = []
+    for acquisition in read_acquisitions(stream):
         batch.append(acquisition)
         if len(batch) == _BATCH:
             _flush(data, batch)
@@ -239,7 +240,7 @@ def _fill(group: h5py.Group, xml: bytes, stream: BinaryIO) -> None:
     _flush(data, batch)
 
 
-def _flush(data: h5py.Dataset, batch: list[tuple[np.void, np.ndarray, np.ndarray]]) -> None:
+def _flush(data: h5py.Dataset, batch: list[Acquisition]) -> None:
     if batch:
         block = np.empty(len(batch), dtype=ACQUISITION)
         for row, (head, trajectory, signal) in enumerate(batch):
@@ -249,35 +250,3 @@ def _flush(data: h5py.Dataset, batch: list[tuple[np.void, np.ndarray, np.ndarray
         first = data.shape[0]
         data.resize(first + len(batch), axis=0)
         data[first:] = block
-
-
-def _stream_header(stream: BinaryIO, part: Path) -> bytes:
-    start = stream.read(6)
-    kind, length = struct.unpack("<HI", start) if len(start) == 6 else (0, 0)
-    xml = stream.read(length) if kind == _HEADER and length <= MAX_HEADER else b""
-    if not length or len(xml) != length:
-        raise FormatError(
-            f"{part} does not begin with a whole MRD header message; a stream of ours does "
-            "(MRD stream, message 3). Nothing was acknowledged in it: delete it."
-        )
-    return xml
-
-
-def _acquisitions(stream: BinaryIO) -> Iterator[tuple[np.void, np.ndarray, np.ndarray]]:
-    """Yield whole acquisitions up to the end, the close message or a torn one."""
-    while stream.read(2) == struct.pack("<H", _ACQUISITION):
-        raw = stream.read(HEAD.itemsize)
-        if len(raw) < HEAD.itemsize:
-            return
-        head = np.frombuffer(raw, dtype=HEAD)[0]
-        n_samples = int(head["number_of_samples"])
-        n_trajectory = 4 * n_samples * int(head["trajectory_dimensions"])
-        n_signal = 8 * n_samples * int(head["active_channels"])
-        body = stream.read(n_trajectory + n_signal)
-        if len(body) < n_trajectory + n_signal:
-            return
-        yield (
-            head,
-            np.frombuffer(body[:n_trajectory], dtype="<f4"),
-            np.frombuffer(body[n_trajectory:], dtype="<f4"),
-        )

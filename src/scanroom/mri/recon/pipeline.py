@@ -30,13 +30,15 @@ def reconstruct(
     combination: str = "adaptive",
     apodisation: str = "none",
     complex_images: bool = False,
+    trusted: bool = False,
 ) -> tuple[Result, ...]:
     """Reconstruct every image of an MRD file: one result per contrast, repetition and stack.
 
     Images are magnitudes, in units of the noise where the file holds a noise scan; with
     ``complex_images`` they keep their phase. ``partial_fourier`` is ``"pocs"``, ``"homodyne"`` or
     ``"zero-fill"``; ``combination`` is ``"adaptive"`` or ``"root-sum-of-squares"``;
-    ``apodisation`` is ``"none"``, ``"hann"``, ``"hamming"`` or ``"tukey"``.
+    ``apodisation`` is ``"none"``, ``"hann"``, ``"hamming"`` or ``"tukey"``; ``trusted`` is for a
+    file this process wrote itself (`read_raw`).
 
     Raises
     ------
@@ -46,7 +48,7 @@ def reconstruct(
         If an option is none of those there are.
     """
     options = _checked(partial_fourier, combination, apodisation, complex_images=complex_images)
-    measurement = whiten(read_raw(raw))
+    measurement = whiten(read_raw(raw, trusted=trusted))
     axes = axes_of(measurement.encoding)
     results = []
     every = stacks(measurement.encoding)
