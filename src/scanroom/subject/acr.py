@@ -5,23 +5,27 @@ The patient lies head first and supine: the chin marker is inferior, the nose an
 lies at the inferior end, on the vertex of the crossed wedges, slice 11 100 mm above it. In an image
 shown by convention, anterior is up and the patient's right (+x here) is on the left of the picture.
 
-Places and sizes follow the ACR Large and Medium Phantom Test Guidance (American College of
-Radiology, figures and text) and, where it gives none, figures of the slices in J. Med. Imaging and
-the layout that published analyses of it rely on; each says which. Air bubble, chamfers and the
-sides' screws are left out.
+What the ACR Large and Medium Phantom Test Guidance (American College of Radiology) gives in words
+is taken from it: inside length and diameter, slices, 45 degree wedges, ramps of 1 in 10 in slots of
+1 mm, holes of 1.1, 1.0 and 0.9 mm two diameters apart, discs of 7.0 to 1.5 mm in ten spokes,
+contrasts. Places it shows only in figures (inserts, wedges, grid, discs) are those where automatic
+readings of the phantom look for them; sizes of the blocks are chosen to hold what is in them. Air
+bubble, chamfers, screws and the film of the walls are left out.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 
 from scanroom.core.units import Metre
-from scanroom.subject.mixture import Mixture, box, grid
-from scanroom.subject.shapes import Point, check_size, two_tissues, voxel_of
+from scanroom.subject.mixture import WHOLE, Mixture, box, grid
+from scanroom.subject.shapes import Point, axes, check_size, voxel_of
 
 RADIUS: Metre = 0.095
 HALF_LENGTH: Metre = 0.074
+WALL: Metre = 0.006
 SLICES = tuple(-0.050 + 0.010 * n for n in range(11))
 """Centres of the eleven slices along z [m]: 5 mm thick, 5 mm apart."""
 
@@ -41,22 +45,19 @@ SHEET_TURN = np.deg2rad(9.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Slab:
-    """Part of the phantom between two heights that hinders solution by a pattern in x and y."""
+class Part:
+    """Plastic in a box: where it is solid, and whether that varies with height."""
 
-    bottom: Metre
-    top: Metre
-
-
-INSERT = Slab(SLICES[0] - 0.010, SLICES[0] + 0.010)
-"""Height of what stands around slice 1: resolution insert, slice thickness insert."""
-
-GRID = Slab(SLICES[4] - 0.005, SLICES[4] + 0.005)
+    x: tuple[Metre, Metre]
+    y: tuple[Metre, Metre]
+    z: tuple[Metre, Metre]
+    solid: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    varies: bool
 
 
 def acr(
     *,
-    resolution: Point | Metre = (0.5e-3, 0.5e-3, 1.0e-3),
+    resolution: Point | Metre = 1.0e-3,
     lower: Point | None = None,
     upper: Point | None = None,
     supersample: int = 4,
@@ -75,7 +76,17 @@ def acr(
         nx, ny, nz = (part.stop - part.start for part in span)
         shape = (nx, ny, nz)
     check_size(shape)
-    return two_tissues(_sampled(shape, affine, voxel, supersample), affine, ("acr_solution", "air"))
+    share = np.round(_sampled(shape, affine, voxel, supersample) * WHOLE).astype(np.uint8)
+    x, y, z = axes(shape, affine)
+    wall = (x**2 + y**2 <= (RADIUS + WALL) ** 2) & (np.abs(z) <= HALF_LENGTH + WALL)
+    other = np.where(wall, 1, 2).astype(np.uint8)
+    return Mixture(
+        tissues=("acr_solution", "acrylic", "air"),
+        first=np.where(share > 0, 0, other).astype(np.uint8),
+        second=np.where(share < WHOLE, other, 0).astype(np.uint8),
+        share=np.where(share > 0, share, WHOLE).astype(np.uint8),
+        affine=affine,
+    )
 
 
 def acr_solution(points: Float[np.ndarray, "point 3"]) -> Float64[np.ndarray, " point"]:
@@ -87,50 +98,74 @@ def acr_solution(points: Float[np.ndarray, "point 3"]) -> Float64[np.ndarray, " 
     for n, contrast in enumerate(CONTRASTS):
         near = np.abs(z - SLICES[7 + n]) <= 2.5e-3
         share -= contrast * (open_ & near & sheet(x, y, n))
-    return share
+    return np.asarray(share)
 
 
 def _sampled(
     shape: tuple[int, int, int], affine: Float[np.ndarray, "4 4"], voxel: Point, n: int
-) -> np.ndarray:
-    """Mean share of solution in every voxel, layer by layer."""
+) -> Float32[np.ndarray, "x y z"]:
+    """Mean share of solution in every voxel: the full cylinder less what each part takes."""
     fine = (np.arange(n) + 0.5) / n - 0.5
     xs, ys = (
         (affine[i, i] * (np.arange(shape[i])[:, None] + fine) + affine[i, 3]).ravel()
         for i in range(2)
     )
-    x, y = np.meshgrid(xs, ys, indexing="ij")
-    round_ = _inside(x, y)
+    round_ = _inside(xs[:, None], ys[None, :])
+    disc = _binned(round_, n)
     out = np.zeros(shape, np.float32)
-    sheets = [sheet(x, y, k) & round_ for k in range(len(CONTRASTS))]
-    known: dict[bytes, np.ndarray] = {}
+    cuts = [_Cut.of(part, xs, ys, round_, n) for part in PARTS]
+    sheets = [_binned(sheet(xs[:, None], ys[None, :], k) & round_, n) for k in range(4)]
     for k in range(shape[2]):
         centre = affine[2, 2] * k + affine[2, 3]
-        heights = centre + voxel[2] * fine
-        filled = np.abs(heights) <= HALF_LENGTH
-        key = _layer_key(heights)
-        if key not in known:
-            layer = np.zeros(shape[:2])
-            for z in heights[filled]:
-                layer += _binned(round_ & ~_blocked(x, y, np.full(1, z)), n) / n
-            known[key] = layer
-        out[:, :, k] = known[key]
+        layer = disc * _overlap(centre, voxel[2], 0.0, 2 * HALF_LENGTH)
+        for cut in cuts:
+            for z in centre + voxel[2] * fine:
+                cut.take(layer, z)
         for j, contrast in enumerate(CONTRASTS):
-            part = _overlap(centre, voxel[2], SLICES[7 + j], contrast * 5e-3)
-            if part > 0:
-                out[:, :, k] -= part * _binned(sheets[j], n)
+            layer -= _overlap(centre, voxel[2], SLICES[7 + j], contrast * 5e-3) * sheets[j]
+        out[:, :, k] = layer
     return out
 
 
-def _layer_key(heights: np.ndarray) -> bytes:
-    """Layers between inserts are alike; those at an insert are their own."""
-    slabs = [INSERT, GRID, Slab(SLICES[10] - 0.020, SLICES[10] + 0.020)]
-    slabs.append(Slab(SLICES[0] - 0.020, SLICES[0] + 0.020))
-    busy = any(np.any((heights >= s.bottom) & (heights <= s.top)) for s in slabs)
-    return heights.tobytes() if busy else bytes(np.abs(heights) <= HALF_LENGTH)
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A part on the fine grid, cropped to where it is."""
+
+    part: Part
+    x: Float64[np.ndarray, "x 1"]
+    y: Float64[np.ndarray, "1 y"]
+    inside: Bool[np.ndarray, "x y"]
+    span: tuple[slice, slice]
+    n: int
+    known: dict[float, Float64[np.ndarray, "vx vy"]]
+
+    @classmethod
+    def of(cls, part: Part, xs: np.ndarray, ys: np.ndarray, round_: np.ndarray, n: int) -> "_Cut":
+        """Crop to whole voxels that hold the part's rectangle."""
+        rows = _voxels(xs, part.x, n)
+        columns = _voxels(ys, part.y, n)
+        fine = (slice(rows.start * n, rows.stop * n), slice(columns.start * n, columns.stop * n))
+        return cls(part, xs[fine[0], None], ys[None, fine[1]], round_[fine], (rows, columns), n, {})
+
+    def take(self, layer: np.ndarray, z: Metre) -> None:
+        """Subtract one height's share of the part from a layer of voxels."""
+        part = self.part
+        if not part.z[0] <= z <= part.z[1] or not self.inside.size:
+            return
+        height = round(z, 9) if part.varies else 0.0
+        if height not in self.known:
+            solid = part.solid(self.x, self.y, np.full((1, 1), z)) & self.inside
+            self.known[height] = _binned(solid, self.n) / self.n
+        layer[self.span] -= self.known[height]
 
 
-def _binned(fine: np.ndarray, n: int) -> np.ndarray:
+def _voxels(fine: np.ndarray, reach: tuple[Metre, Metre], n: int) -> slice:
+    """Voxels that touch a range."""
+    used = np.flatnonzero((fine >= reach[0]) & (fine <= reach[1]))
+    return slice(int(used[0]) // n, int(used[-1]) // n + 1) if used.size else slice(0, 0)
+
+
+def _binned(fine: np.ndarray, n: int) -> Float64[np.ndarray, "x y"]:
     """Mean over n x n points."""
     nx, ny = fine.shape
     return np.asarray(fine.reshape(nx // n, n, ny // n, n).mean(axis=(1, 3)))
@@ -147,16 +182,12 @@ def _inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(x**2 + y**2 <= RADIUS**2)
 
 
-def _blocked(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _blocked(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Bool[np.ndarray, "..."]:
     """Where plastic is, thin sheets aside."""
-    blocked = np.asarray(_wedges(x, y, z - SLICES[0]) | _wedges(x, y, z - SLICES[10]))
-    blocked |= _within(z, INSERT) & (_resolution_insert(x, y) | _thickness_insert(x, y, z))
-    blocked |= _within(z, GRID) & _grid(x, y)
+    blocked = np.zeros(np.broadcast(x, y, z).shape, bool)
+    for part in PARTS:
+        blocked |= (z >= part.z[0]) & (z <= part.z[1]) & part.solid(x, y, z)
     return blocked
-
-
-def _within(z: np.ndarray, slab: Slab) -> np.ndarray:
-    return np.asarray((z >= slab.bottom) & (z <= slab.top))
 
 
 def _rectangle(
@@ -168,23 +199,31 @@ def _rectangle(
 
 
 WEDGE_WIDTH: Metre = 0.0065
-WEDGE_REACH: Metre = 0.020
-WEDGE_VERTEX: Metre = 0.080
+WEDGE_REACH: Metre = 0.014
+WEDGE_END: Metre = 0.070
+WEDGE_TOP: Metre = 0.092
+"""A film of solution of 3 mm lies above the wedges: automatic readings look for the rim."""
 
 
-def _wedges(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _wedges(at: Metre) -> Part:
     """Crossed wedges of 45 degrees at the top of the image: two bars, one longer off the vertex.
 
-    The bars hang from the anterior wall and end at y = vertex -+ z: where the slice lies too far
-    up, the bar on the patient's left is the longer (the right bar of the picture).
+    Where the slice lies too far up, the bar on the patient's
+    left (the right one of the picture) is the longer, by twice the distance.
     """
-    lower = WEDGE_VERTEX - 0.010
-    left_end = lower + z
-    right_end = lower - z
-    near = np.abs(z) <= WEDGE_REACH / 2
-    right_bar = (x >= 0) & (x <= WEDGE_WIDTH) & (y >= left_end)
-    left_bar = (x < 0) & (x >= -WEDGE_WIDTH) & (y >= right_end)
-    return np.asarray(near & (right_bar | left_bar))
+
+    def solid(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        end = WEDGE_END + np.where(x >= 0, 1.0, -1.0) * (z - at)
+        return np.asarray((np.abs(x) <= WEDGE_WIDTH) & (y >= end) & (y <= WEDGE_TOP))
+
+    reach = WEDGE_REACH / 2
+    return Part(
+        x=(-WEDGE_WIDTH, WEDGE_WIDTH),
+        y=(WEDGE_END - reach, WEDGE_TOP),
+        z=(at - reach, at + reach),
+        solid=solid,
+        varies=True,
+    )
 
 
 RESOLUTION_CENTRE: tuple[Metre, Metre] = (0.0, -0.0400)
@@ -197,7 +236,7 @@ HOLE_PLACES: tuple[tuple[Metre, Metre], ...] = (
 """Where the two arrays of each size meet, largest holes on the left of the picture."""
 
 
-def _resolution_insert(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _resolution_insert(x: np.ndarray, y: np.ndarray, _z: np.ndarray) -> np.ndarray:
     """A block of plastic with three pairs of arrays of holes along z."""
     block = _rectangle(x, y, RESOLUTION_CENTRE, RESOLUTION_SIZE)
     holes = np.zeros(np.broadcast(x, y).shape, bool)
@@ -254,7 +293,7 @@ GRID_WALL: Metre = 0.0015
 GRID_HALF: Metre = 5 * 0.0145
 
 
-def _grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _grid(x: np.ndarray, y: np.ndarray, _z: np.ndarray) -> np.ndarray:
     """Lattice of slice 5, ten by ten cells, cut by the circle of its frame."""
     extent = (np.abs(x) <= GRID_HALF + GRID_WALL / 2) & (np.abs(y) <= GRID_HALF + GRID_WALL / 2)
     lines = np.zeros(np.broadcast(x, y).shape, bool)
@@ -262,6 +301,28 @@ def _grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         away = np.abs(part - GRID_PITCH * np.round(part / GRID_PITCH))
         lines |= away <= GRID_WALL / 2
     return np.asarray(extent & lines & (x**2 + y**2 <= 0.088**2))
+
+
+def _around(
+    centre: tuple[Metre, Metre], size: tuple[Metre, Metre]
+) -> tuple[tuple[Metre, Metre], tuple[Metre, Metre]]:
+    """Ranges in x and y of a rectangle."""
+    (x, y), (w, h) = centre, size
+    return (x - w / 2, x + w / 2), (y - h / 2, y + h / 2)
+
+
+_INSERT = (SLICES[0] - 0.007, SLICES[0] + 0.007)
+_GRID = (SLICES[4] - 0.004, SLICES[4] + 0.004)
+_GRID_REACH = (-GRID_HALF - GRID_WALL, GRID_HALF + GRID_WALL)
+
+PARTS: tuple[Part, ...] = (
+    _wedges(SLICES[0]),
+    _wedges(SLICES[10]),
+    Part(*_around(RESOLUTION_CENTRE, RESOLUTION_SIZE), _INSERT, _resolution_insert, varies=False),
+    Part(*_around(THICKNESS_CENTRE, THICKNESS_SIZE), _INSERT, _thickness_insert, varies=True),
+    Part(_GRID_REACH, _GRID_REACH, _GRID, _grid, varies=False),
+)
+"""No two of them overlap."""
 
 
 def sheet(x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:

@@ -1,11 +1,11 @@
 """The door to subjects: built-in names and files."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from scanroom.core.errors import FormatError, ProtocolError
+from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Metre, Tesla
 from scanroom.subject.acr import acr
 from scanroom.subject.brain import NOTICE, brain
@@ -14,7 +14,12 @@ from scanroom.subject.mixture import MAGNETIC, Mixture, box, crop_mixture, mixed
 from scanroom.subject.model import Subject
 from scanroom.subject.shapes import Point, asymmetric, sphere
 
-BUILDERS = {"acr": acr, "asymmetric": asymmetric, "brain": brain, "sphere": sphere}
+BUILDERS: Mapping[str, Callable[..., Mixture]] = {
+    "acr": acr,
+    "asymmetric": asymmetric,
+    "brain": brain,
+    "sphere": sphere,
+}
 """Built-in subjects; what each can be told are its keyword arguments."""
 
 
@@ -78,7 +83,7 @@ def build(name: str, **options: object) -> Mixture:
             "(scanroom.subject). Choose one of them."
         )
     try:
-        return BUILDERS[name](**options)  # type: ignore[operator]
+        return BUILDERS[name](**options)
     except TypeError as problem:
         raise ProtocolError(
             f"{name} cannot be built: {' '.join(str(problem).split())} (scanroom.subject). "
@@ -101,6 +106,3 @@ def crop(
         maps={name: values[span] for name, values in subject.maps.items()},
         notice=subject.notice,
     )
-
-
-__all__ = ["FormatError", "build", "crop", "load_subject", "subject_names"]

@@ -1,7 +1,7 @@
 """Phantoms of simple closed geometry: a sphere, and three rods that tell left from right."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Metre
@@ -35,7 +35,7 @@ def sphere(
     voxel = voxel_of(resolution)
     shape, affine = grid(tuple_of(np.full(3, 2 * (radius + margin))), voxel, centre)
     check_size(shape)
-    x, y, z = _axes(shape, affine)
+    x, y, z = axes(shape, affine)
     offset = x - centre[0], y - centre[1], z - centre[2]
     distance = np.sqrt(offset[0] ** 2 + offset[1] ** 2 + offset[2] ** 2)
     normal = [np.abs(part) / np.maximum(distance, 1e-12) for part in offset]
@@ -72,14 +72,14 @@ def asymmetric(*, resolution: Point | Metre = 0.002) -> Mixture:
     voxel = voxel_of(resolution)
     shape, affine = grid((0.18, 0.18, 0.18), voxel, (0.0, 0.0, 0.0))
     check_size(shape)
-    x, y, z = _axes(shape, affine)
+    x, y, z = axes(shape, affine)
     edge = min(voxel)
 
     def soft(depth: np.ndarray) -> np.ndarray:
-        return np.clip(depth / edge + 0.5, 0, 1)
+        return np.asarray(np.clip(depth / edge + 0.5, 0, 1))
 
     def rod(at: tuple[Metre, Metre], radius: Metre, half: Metre) -> np.ndarray:
-        return soft(radius - np.hypot(x - at[0], y - at[1])) * soft(half - np.abs(z))
+        return np.asarray(soft(radius - np.hypot(x - at[0], y - at[1])) * soft(half - np.abs(z)))
 
     water = rod((0.0, 0.0), 0.08, 0.08)
     ball = soft(0.012 - np.sqrt(x**2 + (y + 0.03) ** 2 + (z - 0.045) ** 2))
@@ -100,11 +100,12 @@ def two_tissues(
     tissues: tuple[str, str],
 ) -> Mixture:
     """Make a mixture of an object and what is around it from the object's share."""
+    share = np.round(inside * WHOLE).astype(np.uint8)
     return Mixture(
         tissues=tissues,
-        first=np.zeros(inside.shape, np.uint8),
-        second=np.ones(inside.shape, np.uint8),
-        share=np.round(inside * WHOLE).astype(np.uint8),
+        first=(share == 0).astype(np.uint8),
+        second=(share < WHOLE).astype(np.uint8),
+        share=np.where(share == 0, WHOLE, share).astype(np.uint8),
         affine=affine,
     )
 
@@ -118,7 +119,7 @@ def voxel_of(resolution: Point | Metre) -> Point:
         If one is not between 0.05 and 20 mm.
     """
     edges = np.broadcast_to(np.asarray(resolution, np.float64), 3)
-    good: Bool[np.ndarray, "3"] = (edges >= 5e-5) & (edges <= 0.02)
+    good = (edges >= 5e-5) & (edges <= 0.02)
     if not good.all():
         raise ProtocolError(
             f"resolution is {np.round(edges * 1e3, 6).tolist()} mm; it may be 0.05 to 20 mm "
@@ -149,7 +150,7 @@ def check_size(shape: tuple[int, int, int]) -> None:
         )
 
 
-def _axes(
+def axes(
     shape: tuple[int, int, int], affine: Float[np.ndarray, "4 4"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coordinates of voxel centres along each axis, shaped to broadcast."""
