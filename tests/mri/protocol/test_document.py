@@ -98,6 +98,17 @@ def test_missing_key_is_named():
         parse_protocol(text, "wrong")
 
 
+def test_all_that_is_wrong_stands_in_one_line():
+    kept = ("echo_time_ms", "echo_spacing_ms")
+    text = "\n".join(line for line in GOOD.splitlines() if not line.startswith(kept))
+    with pytest.raises(ProtocolError) as caught:
+        parse_protocol("nonsense = 1\n" + text, "wrong")
+    said = str(caught.value)
+    assert len(said.splitlines()) == 1
+    for part in ("'nonsense' is not", "echo_time_ms is missing.", "echo_spacing_ms is missing."):
+        assert part in said
+
+
 @pytest.mark.parametrize(
     "text",
     [

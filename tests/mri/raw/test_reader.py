@@ -109,3 +109,26 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         read_raw(tmp_path / "x.h5")
     with pytest.raises(FormatError, match="ISMRMRD"):
         read_raw(tmp_path / "absent.h5")
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "match"),
+    [
+        ("sample_time_us", np.nan, "sample_time_us .* is nan"),
+        ("sample_time_us", -1.0, "is -1; 0 to"),
+        ("position", np.inf, "position .* is inf"),
+        ("read_dir", np.nan, "read_dir .* is nan"),
+        ("phase_dir", 1e30, "phase_dir .* is 1e\\+30"),
+        ("slice_dir", 0.5, "right angles"),
+        ("center_sample", 32767, "centre at sample 32767 of 128"),
+    ],
+)
+def test_headers_no_scanner_writes_are_refused(shared_data, tmp_path, member, value, match):
+    path = tmp_path / "raw.h5"
+    path.write_bytes((shared_data / SHEPP).read_bytes())
+    with h5py.File(path, "r+") as file:
+        rows = file["dataset/data"][:]
+        rows["head"][member][3] = value
+        file["dataset/data"][:] = rows
+    with pytest.raises(FormatError, match=match):
+        read_raw(path, trusted=True)

@@ -75,7 +75,7 @@ def parse_protocol(text: str, name: str) -> Protocol:
     Raises
     ------
     ProtocolError
-        If the text is not TOML, a key is unknown or missing, or a value is wrong; one line each.
+        If the text is not TOML, a key is unknown or missing, or a value is wrong; one line for all.
     """
     try:
         table = tomllib.loads(text, parse_float=Decimal)
@@ -85,7 +85,7 @@ def parse_protocol(text: str, name: str) -> Protocol:
     family = table.pop("family", None)
     if not isinstance(family, str) or family not in FAMILIES:
         raise ProtocolError(
-            f"protocol {name}: family is {family!r}; it may be {', '.join(FAMILIES)} "
+            f"protocol {name}: family is {str(family)[:40]!r}; it may be {', '.join(FAMILIES)} "
             '(scanroom.mri.protocol). Add the line family = "...".'
         )
     kind = FAMILIES[family]
@@ -96,12 +96,12 @@ def parse_protocol(text: str, name: str) -> Protocol:
     values, lines = _values(kind, table)
     geometry_values, geometry_lines = _values(Geometry, geometry_table)
     if lines := lines + geometry_lines:
-        raise ProtocolError("\n".join(f"protocol {name}: {line}" for line in lines))
+        raise ProtocolError(f"protocol {name}: {' '.join(lines)}")
     try:
         return kind(geometry=Geometry(**geometry_values), **values)  # type: ignore[return-value]
     except ProtocolError as error:
         lines = str(error).splitlines()
-        raise ProtocolError("\n".join(f"protocol {name}: {line}" for line in lines)) from None
+        raise ProtocolError(f"protocol {name}: {' '.join(lines)}") from None
 
 
 def _fields(record: type) -> dict[str, "dataclasses.Field[Any]"]:
@@ -118,7 +118,7 @@ def _values(record: type, table: Mapping[str, Any]) -> tuple[dict[str, Any], lis
     fields = _fields(record)
     lines = [_unknown(key, fields) for key in table if key not in fields]
     lines += [
-        f"{key} is missing; {field.metadata['bound'].remedy}"
+        f"{key} is missing. {field.metadata['bound'].remedy}"
         for key, field in fields.items()
         if key not in table and field.default is MISSING
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.errors import FormatError, ProtocolError
 from scanroom.mri.raw.encoding import COUNTERS, Encoding, blank
 
 _INDEX = np.dtype([*((name, "<u2") for name in COUNTERS), ("user", "<u2", (8,))])
@@ -98,26 +98,58 @@ def _checked(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def rows(head: Shaped[np.ndarray, " window"]) -> dict[str, Any]:
-    """Read the per-window fields of `Encoding`, all but the trajectory, out of headers."""
+    """Read the per-window fields of `Encoding`, all but the trajectory, out of headers.
+
+    Raises
+    ------
+    FormatError
+        If a length, a time or a direction is none that a scanner has.
+    """
     found: dict[str, Any] = blank(len(head))
     for name in COUNTERS:
         found[name] = head["idx"][name].astype(np.int64)
     found["flags"] = head["flags"].astype(np.uint64)
     found["centre_sample"] = head["center_sample"].astype(np.int64)
+    inside = head["center_sample"] <= head["number_of_samples"]
+    if not inside.all():
+        wrong = head[~inside][0]
+        raise FormatError(
+            f"an acquisition has its centre at sample {wrong['center_sample']} of "
+            f"{wrong['number_of_samples']}; it lies inside (ISMRMRD center_sample). The header is "
+            "damaged: export the data again."
+        )
     found["discard_pre"] = head["discard_pre"].astype(np.int64)
     found["discard_post"] = head["discard_post"].astype(np.int64)
-    found["dwell"] = np.round(_finite(head["sample_time_us"]), 6) * 1e-6
-    found["position"] = _finite(head["position"]) * _LPS * 1e-3
-    directions = np.stack([_finite(head[name]) * _LPS for name in _DIRECTIONS], axis=1)
-    valid = np.abs(directions @ directions.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2)) < 1e-2
+    found["dwell"] = np.round(_within(head, "sample_time_us", 0.0, 1e7), 6) * 1e-6
+    found["position"] = _within(head, "position", -1e4, 1e4) * _LPS * 1e-3
+    directions = np.stack([_within(head, name, -2.0, 2.0) * _LPS for name in _DIRECTIONS], axis=1)
+    absent = np.asarray(~directions.any(axis=(1, 2)))
+    skewed = np.abs(directions @ directions.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2)) > 1e-2
+    if len(wrong := np.flatnonzero(skewed & ~absent)):
+        raise FormatError(
+            f"acquisition {wrong[0]} has the directions {directions[wrong[0]].round(3).tolist()}; "
+            "they are unit vectors at right angles to each other, or all zero where unknown "
+            "(ISMRMRD, to 1 %). The header is damaged: export the data again."
+        )
     for axis, name in enumerate(_DIRECTIONS.values()):
         # Others leave the directions zero; then the axes of the scanner are taken.
-        found[name] = np.where(valid[:, None], directions[:, axis], found[name])
+        found[name] = np.where(absent[:, None], found[name], directions[:, axis])
     return found
 
 
-def _finite(values: np.ndarray) -> Float[np.ndarray, "..."]:
-    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+def _within(
+    head: Shaped[np.ndarray, " window"], name: str, low: float, high: float
+) -> Float[np.ndarray, "..."]:
+    """Refuse what is not finite or beyond any scanner."""
+    values = head[name].astype(np.float64)
+    outside = np.asarray(~((values >= low) & (values <= high)))
+    if outside.any():
+        wrong = values[outside][0]
+        raise FormatError(
+            f"{name} of an acquisition is {wrong:g}; {low:g} to {high:g} is read (ISMRMRD, in mm "
+            "or us; larger than any scanner). The header is damaged: export the data again."
+        )
+    return values
 
 
 def opened(head: Shaped[np.ndarray, " window"], *, exact: bool) -> Float[np.ndarray, " window"]:

@@ -14,9 +14,9 @@ from scanroom.mri.raw.header import MAX_HEADER
 MAX_ACQUISITIONS = 1 << 22
 """More readouts than any scan holds: a day at one every 20 ms."""
 _BATCH = 256
-Body = tuple[Float32[np.ndarray, "sample axis"], Complex64[np.ndarray, "coil sample"]]
+Body = tuple[Float32[np.ndarray, "_ _"], Complex64[np.ndarray, "_ _"]]
 Members = tuple[bytes, Shaped[np.ndarray, " acquisition"], list[Body]]
-"""Header text, acquisition headers, trajectory and samples of every acquisition."""
+"""Header text, headers, (sample, axis) trajectory and (coil, sample) signal of acquisitions."""
 
 
 def load(path: Path) -> Members:

@@ -16,6 +16,8 @@ from scanroom.mri.system import PULSEQ_GAMMA
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 MAX_HEADER = 8 << 20
 """Longest header we agree to read [bytes]; those of scanners stay below 1 MB."""
+MAX_MATRIX = {"encodedSpace": 1 << 16, "reconSpace": (1 << 15) - 1}
+"""Points along an axis: MRD counts samples in 16 bits, NIfTI pixels in 15."""
 _POSITIONS = ("HFP", "HFS", "HFDR", "HFDL", "FFP", "FFS", "FFDR", "FFDL")
 _SEQUENCE = {
     "TR": ("repetition_times", 1e3),
@@ -212,10 +214,11 @@ def _space(encoding: Xml.Element, name: str) -> tuple[Any, Any]:
         raise FormatError(f"the MRD header has no {name} (ISMRMRD schema); write it again.")
     matrix = tuple(_int(element, f"matrixSize/{axis}", 1) for axis in "xyz")
     fov = tuple(_float(element, f"fieldOfView_mm/{axis}", 0.0) * 1e-3 for axis in "xyz")
-    if min(matrix) < 1 or max(matrix) > 1 << 16 or math.prod(matrix) > 1 << 31:
+    largest = MAX_MATRIX[name]
+    if min(matrix) < 1 or max(matrix) > largest or math.prod(matrix) > 1 << 31:
         raise FormatError(
-            f"{name} has a matrix of {matrix}; 1 to 65536 an axis and 2^31 in all are read "
-            "(MRD counters have 16 bits). The header is damaged."
+            f"{name} has a matrix of {matrix}; 1 to {largest} an axis and 2^31 in all are read "
+            "(16 bits of MRD counters and of NIfTI sizes). The header is damaged."
         )
     if not all(math.isfinite(length) and 0 <= length <= 100 for length in fov):
         raise FormatError(
