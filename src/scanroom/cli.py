@@ -154,8 +154,12 @@ def check(
     """Say what the safety gate sees, without playing anything."""
     from scanroom.exam.design import check as dry_run
 
-    for finding in dry_run(drive, system_name=system, mode=mode):
-        show(finding, as_json=True) if as_json else typer.echo(finding["text"])
+    findings = dry_run(drive, system_name=system, mode=mode)
+    if as_json:
+        show({"drive": drive, "system": system, "mode": mode, "findings": findings}, as_json=True)
+        return
+    for finding in findings:
+        typer.echo(finding["text"])
 
 
 @mri.command()
@@ -182,6 +186,16 @@ def import_raw(
 
     import_twix(recording, seq, out)
     typer.echo(f"raw data  {out}")
+
+
+@mri.command()
+def recover(
+    part: Annotated[Path, Argument(help="What a scan cut short left behind (.h5.part).")],
+) -> None:
+    """Make raw data of the readouts that a killed scan had acknowledged."""
+    from scanroom.mri.raw.writer import recover as recover_part
+
+    typer.echo(f"raw data  {recover_part(part)}")
 
 
 @mri.command()

@@ -180,7 +180,7 @@ def _open_new(part: Path) -> int:
     except FileExistsError as error:
         raise FormatError(
             f"{part} is there already, left by a run that was cut short or is still going; it is "
-            "never overwritten. Recover it (scanroom.mri.raw.writer.recover) or delete it."
+            "never overwritten. Recover it (scanroom mri recover) or delete it."
         ) from error
     except OSError as error:
         raise FormatError(
