@@ -136,6 +136,25 @@ def tissue_table() -> TissueTable:
     return read_tissue_table(Path(__file__).parent / "data" / "tissues.toml")
 
 
+def tissue_names() -> tuple[str, ...]:
+    """Names of the tissues of the built-in table."""
+    return tissue_table().names
+
+
+def tissue(name: str, field: Tesla) -> Mapping[str, float]:
+    """Every known property of a tissue of the built-in table at one field strength, SI units.
+
+    Raises
+    ------
+    ProtocolError
+        If there is no such tissue, or the field is outside what the table answers for.
+    """
+    table = tissue_table()
+    return {
+        quantity: table.number(name, quantity, field).value for quantity in table.properties(name)
+    }
+
+
 def read_tissue_table(path: Path) -> TissueTable:
     """Read a tissue table of the form of data/tissues.toml.
 
@@ -173,6 +192,13 @@ def _power_fit(item: Mapping[str, Any], field: Tesla, _table: TissueTable) -> fl
     fields, times = np.log(np.array(item["at"], np.float64)).T
     slope, offset = np.polyfit(fields, times, 1)
     return float(np.exp(offset + slope * np.log(field)))
+
+
+def _measured(item: Mapping[str, Any], field: Tesla, _table: TissueTable) -> float:
+    fields, times = np.log(np.array(item["at"], np.float64)).T
+    inside = np.clip(np.log(field), fields[0], fields[-1])
+    beyond = item["exponent"] * (np.log(field) - inside)
+    return float(np.exp(np.interp(inside, fields, times) + beyond))
 
 
 def _rate_line(item: Mapping[str, Any], field: Tesla, _table: TissueTable) -> float:
@@ -236,6 +262,7 @@ LAWS: Mapping[str, Law] = {
     "value": _value,
     "power": _power,
     "power-fit": _power_fit,
+    "measured": _measured,
     "rate-line": _rate_line,
     "dephasing": _dephasing,
     "iron-r2": _iron_r2,
