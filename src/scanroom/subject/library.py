@@ -1,5 +1,6 @@
 """The door to subjects: built-in names and files."""
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -83,12 +84,13 @@ def build(name: str, **options: object) -> Mixture:
             "(scanroom.subject). Choose one of them."
         )
     try:
-        return BUILDERS[name](**options)
+        inspect.signature(BUILDERS[name]).bind(**options)
     except TypeError as problem:
         raise ProtocolError(
-            f"{name} cannot be built: {' '.join(str(problem).split())} (scanroom.subject). "
+            f"{name} cannot be built: {problem} (scanroom.subject). "
             "Look up its options in docs/reference/subjects.md."
         ) from problem
+    return BUILDERS[name](**options)
 
 
 def crop(

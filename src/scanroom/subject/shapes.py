@@ -63,11 +63,11 @@ def plane_share(
 
 
 def asymmetric(*, resolution: Point | Metre = 0.002) -> Mixture:
-    """Sample a water cylinder with three rods that no mirror or turn maps onto each other.
+    """Sample a water cylinder with three pieces of fat that no mirror or turn maps onto itself.
 
-    The cylinder (radius 80 mm, length 160 mm) stands along z. A thick fat rod (radius 15 mm) lies
-    to the right (x = +45 mm), a thinner one (10 mm) in front (y = +45 mm), and a ball of fat
-    (12 mm) above and behind (0, -30, +45) mm.
+    The cylinder (radius 80 mm, length 160 mm) stands along z. A thick rod (radius 15 mm, 120 mm
+    long) lies to the right (x = +45 mm), a thinner one (10 mm) in front (y = +45 mm) from the
+    middle 60 mm downwards, and a ball (12 mm) above and behind, at (0, -30, +45) mm.
     """
     voxel = voxel_of(resolution)
     shape, affine = grid((0.18, 0.18, 0.18), voxel, (0.0, 0.0, 0.0))
@@ -78,12 +78,15 @@ def asymmetric(*, resolution: Point | Metre = 0.002) -> Mixture:
     def soft(depth: np.ndarray) -> np.ndarray:
         return np.asarray(np.clip(depth / edge + 0.5, 0, 1))
 
-    def rod(at: tuple[Metre, Metre], radius: Metre, half: Metre) -> np.ndarray:
-        return np.asarray(soft(radius - np.hypot(x - at[0], y - at[1])) * soft(half - np.abs(z)))
+    def rod(at: tuple[Metre, Metre], radius: Metre, ends: tuple[Metre, Metre]) -> np.ndarray:
+        along = soft(np.minimum(z - ends[0], ends[1] - z))
+        return np.asarray(soft(radius - np.hypot(x - at[0], y - at[1])) * along)
 
-    water = rod((0.0, 0.0), 0.08, 0.08)
+    water = rod((0.0, 0.0), 0.08, (-0.08, 0.08))
+    right = rod((0.045, 0.0), 0.015, (-0.06, 0.06))
+    front = rod((0.0, 0.045), 0.010, (-0.06, 0.0))
     ball = soft(0.012 - np.sqrt(x**2 + (y + 0.03) ** 2 + (z - 0.045) ** 2))
-    fat = np.maximum.reduce([rod((0.045, 0), 0.015, 0.06), rod((0, 0.045), 0.010, 0.06), ball])
+    fat = np.maximum.reduce([right, front, ball])
     share = np.where(fat > 0, fat, water)
     return Mixture(
         tissues=("air", "water", "fat"),
