@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float64
@@ -87,7 +88,7 @@ def brain(*, marker: bool = False, path: Path = DATA / "brain.npz") -> Mixture:
     fat) tells them apart in images.
     """
     try:
-        with np.load(path, allow_pickle=False) as packed:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
             if tuple(packed["tissues"].tolist()) != TISSUES:
                 raise FormatError(
                     f"{path} holds other tissues than {', '.join(TISSUES)} "
@@ -100,7 +101,7 @@ def brain(*, marker: bool = False, path: Path = DATA / "brain.npz") -> Mixture:
                 share=packed["share"],
                 affine=packed["affine"],
             )
-    except (OSError, KeyError, ValueError) as problem:
+    except (OSError, KeyError, ValueError, BadZipFile) as problem:
         raise FormatError(
             f"{path} cannot be read as the packed head: {' '.join(str(problem).split())[:200]} "
             "(scripts/build_brain.py). Install scanroom again or build it."
