@@ -146,8 +146,8 @@ def test_broken_tables_are_refused(tmp_path, text):
 
 
 def test_quantities_are_those_of_a_subject():
-    for tissue in TABLE.names:
-        assert set(TABLE.properties(tissue)) <= set(PROPERTIES)
+    for name in TABLE.names:
+        assert set(TABLE.properties(name)) <= set(PROPERTIES)
 
 
 @pytest.mark.parametrize(
