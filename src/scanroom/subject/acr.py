@@ -8,9 +8,10 @@ shown by convention, anterior is up and the patient's right (+x here) is on the 
 What the ACR Large and Medium Phantom Test Guidance (American College of Radiology) gives in words
 is taken from it: inside length and diameter, slices, 45 degree wedges, ramps of 1 in 10 in slots of
 1 mm, holes of 1.1, 1.0 and 0.9 mm two diameters apart, discs of 7.0 to 1.5 mm in ten spokes,
-contrasts. Places it shows only in figures (inserts, wedges, grid, discs) are those where automatic
-readings of the phantom look for them; sizes of the blocks are chosen to hold what is in them. Air
-bubble, chamfers, screws and the film of the walls are left out.
+contrasts. Places and outlines it shows only in figures (inserts, vial, lattice, wedges) are
+measured to about 0.5 mm in public images of the phantom: GE Signa 3 T and Siemens Skyra 3 T, test
+data of GSTT-CSC/hazen at commit ce5426a. The vial holds the same solution as the phantom, not its
+own of 20 mM NiCl2; air bubble, filling ports, screws and all supports but one are left out.
 """
 
 from collections.abc import Callable
@@ -37,8 +38,9 @@ DISC_RADII: tuple[Metre, ...] = (12.5e-3, 25.0e-3, 38.0e-3)
 CONTRASTS: tuple[float, ...] = (0.014, 0.025, 0.036, 0.051)
 """Of slices 8 to 11: part of a 5 mm slice that a plastic sheet takes, holes aside."""
 
-SHEET_RADIUS: Metre = 0.0430
-SHEET_CENTRE: tuple[Metre, Metre] = (0.0, -0.005)
+SHEET_RADIUS: Metre = 0.0440
+SHEET_RIM: Metre = 0.0510
+SHEET_CENTRE: tuple[Metre, Metre] = (0.0, -0.0076)
 SHEET_FIRST_ANGLE = np.deg2rad(90.0)
 SHEET_TURN = np.deg2rad(9.0)
 """Each sheet is turned by 9 degrees from the one before."""
@@ -57,7 +59,7 @@ class Part:
 
 def acr(
     *,
-    resolution: Point | Metre = 1.0e-3,
+    resolution: Point | Metre = (0.5e-3, 0.5e-3, 1.0e-3),
     lower: Point | None = None,
     upper: Point | None = None,
     supersample: int = 4,
@@ -198,62 +200,89 @@ def _rectangle(
     )
 
 
-WEDGE_WIDTH: Metre = 0.0065
-WEDGE_REACH: Metre = 0.014
-WEDGE_END: Metre = 0.070
-WEDGE_TOP: Metre = 0.092
-"""A film of solution of 3 mm lies above the wedges: automatic readings look for the rim."""
+WEDGE_WIDTH: Metre = 0.0054
+WEDGE_REACH: Metre = 0.017
+WEDGE_END: Metre = 0.063
+WEDGE_BASE: Metre = 0.080
+WEDGE_TOP: Metre = 0.093
+"""A film of solution of 2 mm lies above the wedges."""
 
 
 def _wedges(at: Metre) -> Part:
     """Crossed wedges of 45 degrees at the top of the image: two bars, one longer off the vertex.
 
-    Where the slice lies too far up, the bar on the patient's
-    left (the right one of the picture) is the longer, by twice the distance.
+    Where the slice lies too far up, the bar on the patient's left (the right one of the picture)
+    is the longer, by twice the distance.
     """
 
     def solid(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         end = WEDGE_END + np.where(x >= 0, 1.0, -1.0) * (z - at)
-        return np.asarray((np.abs(x) <= WEDGE_WIDTH) & (y >= end) & (y <= WEDGE_TOP))
+        return np.asarray((np.abs(x) <= WEDGE_WIDTH) & (y >= end) & (y < WEDGE_BASE))
 
-    reach = WEDGE_REACH / 2
     return Part(
         x=(-WEDGE_WIDTH, WEDGE_WIDTH),
-        y=(WEDGE_END - reach, WEDGE_TOP),
-        z=(at - reach, at + reach),
+        y=(WEDGE_END - WEDGE_REACH, WEDGE_BASE),
+        z=(at - WEDGE_REACH, at + WEDGE_REACH),
         solid=solid,
         varies=True,
     )
 
 
-RESOLUTION_CENTRE: tuple[Metre, Metre] = (0.0, -0.0400)
-RESOLUTION_SIZE: tuple[Metre, Metre] = (0.0800, 0.0300)
+def _box(x: tuple[Metre, Metre], y: tuple[Metre, Metre], z: tuple[Metre, Metre]) -> Part:
+    """Solid plastic; shares no point with a part that ends where it begins."""
+
+    def solid(px: np.ndarray, py: np.ndarray, _z: np.ndarray) -> np.ndarray:
+        return np.asarray((px >= x[0]) & (px <= x[1]) & (py >= y[0]) & (py <= y[1]))
+
+    return Part(x=x, y=y, z=z, solid=solid, varies=False)
+
+
+def _ring(centre: tuple[Metre, Metre], radii: tuple[Metre, Metre], z: tuple[Metre, Metre]) -> Part:
+    """A tube along z."""
+    inner, outer = radii
+
+    def solid(x: np.ndarray, y: np.ndarray, _z: np.ndarray) -> np.ndarray:
+        square = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
+        return np.asarray((square >= inner**2) & (square <= outer**2))
+
+    x, y = _around(centre, (2 * outer, 2 * outer))
+    return Part(x=x, y=y, z=z, solid=solid, varies=False)
+
+
+RESOLUTION_CENTRE: tuple[Metre, Metre] = (0.0, -0.0390)
+RESOLUTION_SIZE: tuple[Metre, Metre] = (0.1134, 0.0380)
 HOLE_PLACES: tuple[tuple[Metre, Metre], ...] = (
-    (0.0140, -0.0400),
-    (-0.0090, -0.0400),
-    (-0.0320, -0.0400),
+    (0.0140, -0.0395),
+    (-0.0090, -0.0395),
+    (-0.0320, -0.0395),
 )
-"""Where the two arrays of each size meet, largest holes on the left of the picture."""
+"""Where the two arrays of each size share a hole, largest holes on the left of the picture."""
+
+POCKETS: tuple[tuple[Metre, Metre], ...] = ((0.0464, -0.0360), (0.0367, -0.0427))
+POCKET_SIZE: tuple[Metre, Metre] = (0.0096, 0.0096)
+"""Two square openings beside the arrays, full of solution."""
 
 
 def _resolution_insert(x: np.ndarray, y: np.ndarray, _z: np.ndarray) -> np.ndarray:
-    """A block of plastic with three pairs of arrays of holes along z."""
+    """A block of plastic, 11 mm thick, with three pairs of arrays of holes along z."""
     block = _rectangle(x, y, RESOLUTION_CENTRE, RESOLUTION_SIZE)
     holes = np.zeros(np.broadcast(x, y).shape, bool)
     for diameter, place in zip(HOLE_DIAMETERS, HOLE_PLACES, strict=True):
         for u, v in hole_centres(diameter):
             holes |= (x - place[0] + u) ** 2 + (y - place[1] - v) ** 2 <= (diameter / 2) ** 2
+    for pocket in POCKETS:
+        holes |= _rectangle(x, y, pocket, POCKET_SIZE)
     return np.asarray(block & ~holes)
 
 
 def hole_centres(diameter: Metre) -> tuple[tuple[Metre, Metre], ...]:
     """Holes of both arrays of one size; right and up in the picture, from the hole they share.
 
-    Centres are two diameters apart. In the upper left array each row of four is shifted to the
-    right of the row above by half a diameter in all three steps' sum of 1.5 diameters; in the
-    lower right one each column is shifted down likewise.
+    Centres are two diameters apart. In the upper left array each row of four lies a quarter of a
+    diameter to the right of the row above it; in the lower right one each column lies as much
+    lower than the column on its left. So one row or column meets the pixels wherever they fall.
     """
-    pitch, shift = 2 * diameter, diameter / 2
+    pitch, shift = 2 * diameter, diameter / 4
     upper = [
         (-pitch * (3 - column) - shift * (3 - row), pitch * (3 - row))
         for row in range(4)
@@ -268,10 +297,10 @@ def hole_centres(diameter: Metre) -> tuple[tuple[Metre, Metre], ...]:
     return tuple(upper + lower)
 
 
-THICKNESS_CENTRE: tuple[Metre, Metre] = (0.0, 0.0)
-THICKNESS_SIZE: tuple[Metre, Metre] = (0.1600, 0.0180)
-RAMP_WIDTH: Metre = 0.0050
-RAMP_GAP: Metre = 0.0020
+THICKNESS_CENTRE: tuple[Metre, Metre] = (0.0, -0.0005)
+THICKNESS_SIZE: tuple[Metre, Metre] = (0.1790, 0.0112)
+RAMP_WIDTH: Metre = 0.0040
+RAMP_GAP: Metre = 0.0010
 RAMP_SLOT: Metre = 0.0010
 RAMP_SLOPE = 0.1
 
@@ -288,19 +317,25 @@ def _thickness_insert(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray
     return np.asarray(block & ~slots)
 
 
-GRID_PITCH: Metre = 0.0145
-GRID_WALL: Metre = 0.0015
-GRID_HALF: Metre = 5 * 0.0145
+GRID_PITCH: Metre = 0.0144
+GRID_WALL: Metre = 0.0012
+GRID_CELLS: tuple[int, ...] = (6, 8, 10, 10, 10, 10, 10, 10, 8, 6)
+"""Cells of each row: corners of the ten by ten are missing, as they would not fit the cylinder."""
 
 
 def _grid(x: np.ndarray, y: np.ndarray, _z: np.ndarray) -> np.ndarray:
-    """Lattice of slice 5, ten by ten cells, cut by the circle of its frame."""
-    extent = (np.abs(x) <= GRID_HALF + GRID_WALL / 2) & (np.abs(y) <= GRID_HALF + GRID_WALL / 2)
+    """Lattice of slice 5: the walls of all its cells."""
     lines = np.zeros(np.broadcast(x, y).shape, bool)
-    for part in (x, y):
-        away = np.abs(part - GRID_PITCH * np.round(part / GRID_PITCH))
-        lines |= away <= GRID_WALL / 2
-    return np.asarray(extent & lines & (x**2 + y**2 <= 0.088**2))
+    half = GRID_WALL / 2
+    for row, cells in enumerate(GRID_CELLS):
+        low, high = (row - 5) * GRID_PITCH, (row - 4) * GRID_PITCH
+        reach = cells / 2 * GRID_PITCH
+        across = np.abs(x) <= reach + half
+        for level in (low, high):
+            lines |= across & (np.abs(y - level) <= half)
+        away = np.abs(x - GRID_PITCH * np.round(x / GRID_PITCH))
+        lines |= across & (away <= half) & (y >= low) & (y <= high)
+    return lines
 
 
 def _around(
@@ -311,16 +346,21 @@ def _around(
     return (x - w / 2, x + w / 2), (y - h / 2, y + h / 2)
 
 
-_INSERT = (SLICES[0] - 0.007, SLICES[0] + 0.007)
-_GRID = (SLICES[4] - 0.004, SLICES[4] + 0.004)
-_GRID_REACH = (-GRID_HALF - GRID_WALL, GRID_HALF + GRID_WALL)
+_LOWER_END = (SLICES[0] - 0.010, SLICES[0] + 0.034)
+_BLOCK = (SLICES[0] - 0.0055, SLICES[0] + 0.0055)
+_GRID = (SLICES[4] - 0.005, SLICES[4] + 0.005)
+_GRID_REACH = (-5 * GRID_PITCH - GRID_WALL, 5 * GRID_PITCH + GRID_WALL)
 
 PARTS: tuple[Part, ...] = (
     _wedges(SLICES[0]),
     _wedges(SLICES[10]),
-    Part(*_around(RESOLUTION_CENTRE, RESOLUTION_SIZE), _INSERT, _resolution_insert, varies=False),
-    Part(*_around(THICKNESS_CENTRE, THICKNESS_SIZE), _INSERT, _thickness_insert, varies=True),
+    _box((-WEDGE_WIDTH, WEDGE_WIDTH), (WEDGE_BASE, WEDGE_TOP), (-HALF_LENGTH, HALF_LENGTH)),
+    _ring((0.0455, 0.0453), (0.0122, 0.0187), (-HALF_LENGTH, SLICES[0] + 0.034)),
+    Part(*_around(RESOLUTION_CENTRE, RESOLUTION_SIZE), _BLOCK, _resolution_insert, varies=False),
+    _box((-0.0567, -0.0487), (-0.0580, -0.0200), (_BLOCK[1] + 1e-9, _LOWER_END[1])),
+    Part(*_around(THICKNESS_CENTRE, THICKNESS_SIZE), _LOWER_END, _thickness_insert, varies=True),
     Part(_GRID_REACH, _GRID_REACH, _GRID, _grid, varies=False),
+    _ring(SHEET_CENTRE, (SHEET_RADIUS, SHEET_RIM), (SLICES[7] - 0.003, SLICES[10] + 0.006)),
 )
 """No two of them overlap."""
 

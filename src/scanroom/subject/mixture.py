@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, UInt8, UInt32
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Metre, Tesla
@@ -119,6 +119,7 @@ def mixed(
     volume. Relaxation rates and diffusion are means by protons: the first decay of a voxel's
     signal. The chemical shift is that of the tissue with more protons, since fat and water do not
     share one frequency. A voxel of one tissue has exactly that tissue's numbers.
+    A map of one number throughout takes no memory and cannot be written to.
     """
     unknown = set(properties) - set(PROPERTIES)
     if unknown:
@@ -133,22 +134,38 @@ def mixed(
         )
         for quantity in {"proton_density", *properties}
     }
-    # A map of one byte triples is a map of table rows: few combinations, looked up once each.
-    code = (
-        mixture.first.astype(np.uint32) << 16 | mixture.second.astype(np.uint32) << 8
-    ) | mixture.share
-    rows, place = np.unique(code, return_inverse=True)
-    place = place.reshape(code.shape)
-    first, second, share = rows >> 16, (rows >> 8) & 255, (rows & 255) / WHOLE
+    # A map of small codes is looked up in a table with one row for each pair and share.
+    n = len(mixture.tissues)
+    code = np.multiply(mixture.first, n, dtype=np.uint32) + mixture.second
+    code *= WHOLE + 1
+    code += mixture.share
+    used = np.zeros(n * n * (WHOLE + 1), bool)
+    for layer in code:
+        used[layer] = True
+    rows = np.flatnonzero(used)
+    pair, share = rows // (WHOLE + 1), rows % (WHOLE + 1) / WHOLE
+    first, second = pair // n, pair % n
     density = values["proton_density"]
     protons = share * density[first], (1 - share) * density[second]
     maps = {
-        quantity: _mix(quantity, values[quantity], (first, second), (share, protons)).astype(
-            np.float32
-        )[place]
+        quantity: _looked_up(
+            _mix(quantity, values[quantity], (first, second), (share, protons)), rows, code
+        )
         for quantity in dict.fromkeys(["proton_density", *properties])
     }
     return Subject(name=name, field=field, affine=mixture.affine.copy(), maps=maps, notice=notice)
+
+
+def _looked_up(
+    values: np.ndarray, rows: np.ndarray, code: UInt32[np.ndarray, "x y z"]
+) -> Float32[np.ndarray, "x y z"]:
+    """Map of the values in the rows of a table; where all are one, a view of that one number."""
+    numbers = values.astype(np.float32)
+    if np.all(numbers == numbers[0]):
+        return np.broadcast_to(numbers[0], code.shape)
+    table = np.zeros(int(rows[-1]) + 1, np.float32)
+    table[rows] = numbers
+    return np.asarray(table[code])
 
 
 def _mix(
