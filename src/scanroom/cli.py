@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer import Argument, Option
 
 from scanroom import __version__
 from scanroom.core.errors import ScanroomError
+
+WrongUse: Any = typer.BadParameter.__base__
+"""UsageError, of the click inside typer or of the one beside it, as the version has it."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 mri = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Magnetic resonance imaging.")
@@ -211,10 +213,10 @@ def run() -> None:
     """Run the command line; whatever is refused prints itself in full and leaves with code 2."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         refuse("interrupted; what was acknowledged is kept.", code=130)
-    except click.ClickException as error:
-        refuse(error.format_message())
+    except WrongUse as error:
+        refuse_use(error.format_message())
     except ScanroomError as error:
         refuse(str(error))
     except OSError as error:
@@ -228,6 +230,14 @@ def explain(error: OSError) -> str:
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{what}. Check the path, the permissions and the space left."
+
+
+def refuse_use(text: str) -> None:
+    """Answer a command that is none: help where nothing was asked for, else one line."""
+    if text.lstrip().startswith("Usage:"):
+        typer.echo(text, err=True)
+        raise SystemExit(2)
+    refuse(f"{' '.join(text.split()).rstrip('.')}. See scanroom --help.")
 
 
 def refuse(text: str, *, code: int = 2) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from scanroom.core.errors import ProtocolError
+from scanroom.mri.limits import limits_for
 from scanroom.mri.system import System, system
 from scanroom.mri.twin import IDEAL, Faults, Twin
 from scanroom.subject import load_subject
@@ -35,6 +36,7 @@ class Station:
             raise ProtocolError(
                 f"seed is {self.seed}; it must be 0 or more (random generator). Choose another."
             )
+        limits_for(system(self.system), mode=self.mode)  # refuses a scanner or mode unknown
 
     @property
     def scanner(self) -> System:
