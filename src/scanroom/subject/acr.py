@@ -59,7 +59,7 @@ class Part:
 
 def acr(
     *,
-    resolution: Point | Metre = (0.5e-3, 0.5e-3, 1.0e-3),
+    resolution: Point | Metre = (0.6e-3, 0.6e-3, 1.25e-3),
     lower: Point | None = None,
     upper: Point | None = None,
     supersample: int = 4,
