@@ -92,6 +92,12 @@ def test_unknown_key_is_named_with_the_nearest_known_one():
         parse_protocol("echo_tim_ms = 3\n" + GOOD, "wrong")
 
 
+@pytest.mark.parametrize("value", ["nan", "3", "true", "[]", "{}"])
+def test_a_name_that_is_no_text_is_refused(value):
+    with pytest.raises(ProtocolError, match=r"name is .* it must be a text in quotes"):
+        parse_protocol(with_value("name", value), "wrong")
+
+
 def test_missing_key_is_named():
     text = "\n".join(line for line in GOOD.splitlines() if not line.startswith("echo_spacing"))
     with pytest.raises(ProtocolError, match="echo_spacing_ms is missing"):

@@ -104,6 +104,9 @@ def parse_protocol(text: str, name: str) -> Protocol:
         raise ProtocolError(f"protocol {name}: {' '.join(lines)}") from None
 
 
+_KINDS: Mapping[Any, str] = {str: "a text in quotes", bool: "true or false"}
+
+
 def _fields(record: type) -> dict[str, "dataclasses.Field[Any]"]:
     """Fields by their key in a file."""
     return {
@@ -121,6 +124,14 @@ def _values(record: type, table: Mapping[str, Any]) -> tuple[dict[str, Any], lis
         f"{key} is missing. {field.metadata['bound'].remedy}"
         for key, field in fields.items()
         if key not in table and field.default is MISSING
+    ]
+    lines += [
+        f"{key} is {str(table[key])[:40]!r}; it must be {_KINDS[field.type]} (TOML). Correct it."
+        for key, field in fields.items()
+        if key in table
+        and field.metadata.get("bound") is None
+        and field.type in _KINDS
+        and type(table[key]) is not field.type
     ]
     values = {
         field.name: _to_si(table[key], field.type, shown_unit(record, field.name)[2])
