@@ -15,6 +15,7 @@ from scanroom.core.units import Metre
 from scanroom.formats.dicom.planes import Planes, planes
 from scanroom.formats.files import atomic
 from scanroom.formats.quantise import quantise
+from scanroom.mri.report.words import quantity
 
 MAX_TILES = 12
 TILE: float = 2.6  # inches
@@ -116,11 +117,11 @@ def _tiles(result: Result) -> tuple[list[_Tile], str]:
     between_rows, between_columns = cut.pixel_spacing
     n_slices, n_rows, n_columns = cut.pixels.shape
     shown = "" if len(chosen) == n_slices else f", {len(chosen)} shown"
-    unit = f" {result.unit}" if result.unit else ""
     caption = (
         f"{n_columns} x {n_rows}, {n_slices} slice{'s' * (n_slices > 1)}{shown} · voxel "
         f"{between_columns:.3g} x {between_rows:.3g} x {cut.spacing:.3g} mm · "
-        f"window {low * image.slope:.3g} to {high * image.slope:.3g}{unit}"
+        f"window {quantity(low * image.slope, '', 3)} to "
+        f"{quantity(high * image.slope, result.unit, 3)}"
     )
     return tiles, caption
 

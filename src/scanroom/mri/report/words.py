@@ -18,6 +18,7 @@ _SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "rad": ((0.0, 180 / math.pi, "°"),),
     "1": ((0.0, 1.0, ""),),
 }
+_NAMES = {"acs": "ACS", "fourier": "Fourier", "b1": "B1", "t1": "T1", "t2": "T2", "snr": "SNR"}
 
 
 def quantity(value: float | int, unit: str, figures: int = 4) -> str:
@@ -46,12 +47,16 @@ def duration(seconds: Second) -> str:
 
 
 def rows_of(record: Any, skip: Iterable[str] = ()) -> Rows:
-    """List the fields of a dataclass with their units; nested dataclasses follow in place."""
+    """List the fields of a dataclass with their units; nested dataclasses follow in place.
+
+    What is empty, switched off, or all zeros without a unit says nothing and is left out.
+    """
     rows: list[tuple[str, str]] = []
     symbols = units(type(record))
     for field in fields(record):
         value = getattr(record, field.name)
-        if field.name in skip or value is None or value == "":
+        silent = isinstance(value, tuple) and not any(value) and symbols.get(field.name) != "m"
+        if field.name in skip or value is None or value is False or value == "" or silent:
             continue
         if is_dataclass(value):
             rows += rows_of(value, skip)
@@ -62,7 +67,7 @@ def rows_of(record: Any, skip: Iterable[str] = ()) -> Rows:
 
 def title(name: str) -> str:
     """``echo_time`` is read as Echo time, ``n_slices`` as Number of slices."""
-    words = name.removeprefix("n_").replace("_", " ")
+    words = " ".join(_NAMES.get(word, word) for word in name.removeprefix("n_").split("_"))
     words = f"number of {words}" if name.startswith("n_") else words
     return words[:1].upper() + words[1:]
 
