@@ -35,6 +35,14 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             Peer("blochsimulator", (("blochsimulator==2.9.5", "pypulseq==1.5.0.post1"),)),
             # torch first, and fixed: MRzeroCore alone would fetch a gigabyte of GPU libraries.
             Peer("mrzero", (("torch==2.13.0",), ("MRzeroCore==1.2.0",))),
+            # hazen asks for two builds of OpenCV; the one without a window system must come last.
+            Peer(
+                "hazen",
+                (
+                    ("hazen==2.0.0",),
+                    ("--no-deps", "--force-reinstall", "opencv-python-headless==5.0.0.93"),
+                ),
+            ),
         )
     }
 )
@@ -48,7 +56,7 @@ def environment(name: str) -> Path:
     if stamp.exists() and json.loads(stamp.read_text()) == [list(step) for step in peer.steps]:
         return python
     say(f"making the environment of {name} (once) ...")
-    venv.create(FOLDER / name, with_pip=True)
+    venv.create(FOLDER / name, clear=True, with_pip=True)  # an unfinished one is begun anew
     for step in peer.steps:
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *step]
         subprocess.run(command, check=True, capture_output=not sys.stderr.isatty())
