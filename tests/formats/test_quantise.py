@@ -36,3 +36,18 @@ def test_nothing_but_zeros_is_stored_as_zeros():
 def test_what_has_no_stored_number_is_refused(bad):
     with pytest.raises(FormatError):
         quantise(np.array([1.0, bad]))
+
+
+def test_the_window_follows_the_object_not_its_bright_rim_nor_the_air():
+    picture = np.random.default_rng(0).uniform(0, 0.01, (64, 64))  # air
+    picture[16:48, 16:48] = 1.0  # the object
+    picture[16:17, 16:48] = 9.0  # a thirty-second of it shines
+    result = quantise(picture)
+    low, high = np.array(result.window) * result.slope
+    assert low == 0
+    assert 1.0 < high < 1.3  # white just above the object
+
+
+def test_the_window_of_a_signed_image_is_symmetric():
+    low, high = quantise(np.random.default_rng(0).uniform(-3, 3, (8, 8))).window
+    assert low == -high

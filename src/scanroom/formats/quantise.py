@@ -13,6 +13,8 @@ LARGEST = 2**15 - 1
 """Largest stored number. Every reader holds it, whether it takes 16 bits as signed or not."""
 DEEPEST = -100
 """Smallest exponent of the scale: far from the subnormal numbers of single precision."""
+SHINING, HEADROOM = 0.1, 1.15
+"""Share of the bright voxels above which a voxel belongs to the object; room above the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,18 @@ class Quantised:
     def values(self) -> Float32[np.ndarray, "*axes"]:
         """The numbers that stand for the image."""
         return np.asarray(self.stored.astype(np.float32) * np.float32(self.slope))
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Stored numbers to show as black and white, symmetric if any is negative.
+
+        What shines is taken as the object; a twentieth of it, fat or skin beside a coil as a
+        rule, may be brighter than white.
+        """
+        size = np.abs(self.stored.astype(np.float32))
+        shining = size[size > SHINING * np.percentile(size, 99.5)] if size.size else size
+        high = float(np.percentile(shining, 95)) * HEADROOM if shining.size else 1.0
+        return (-high if self.stored.min(initial=0) < 0 else 0.0), max(high, 1.0)
 
 
 def quantise(array: np.ndarray) -> Quantised:

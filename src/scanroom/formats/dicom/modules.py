@@ -114,16 +114,14 @@ def pixels(planes: Planes) -> dict[str, Any]:
 
 
 def window(image: Quantised) -> dict[str, Any]:
-    """Window of the whole series: from its darkest to where one voxel in a thousand is brighter.
+    """Window of the whole series.
 
     A linear window may not be narrower than 1 (PS3.3 C.11.2.1.2); an exact one may.
     """
-    low = float(image.stored.min()) * image.slope if image.stored.dtype == np.int16 else 0.0
-    lit = image.stored[image.stored != 0]
-    high = float(np.percentile(lit, 99.9)) * image.slope if lit.size else image.slope
-    width = max(high - low, image.slope)
+    low, high = (edge * image.slope for edge in image.window)
+    width = high - low
     return {
-        "WindowCenter": decimal((low + high) / 2 if high > low else low),
+        "WindowCenter": decimal((low + high) / 2),
         "WindowWidth": decimal(width),
         "VOILUTFunction": "LINEAR" if width >= 1 else "LINEAR_EXACT",
     }

@@ -153,7 +153,7 @@ def _safety(lines: tuple[SafetyLine, ...]) -> str:
         "<th>Used</th><th>Verdict</th><th>Source</th></tr>"
     )
     body = "".join(map(_safety_row, lines))
-    return _block("Safety", f'<div class="scroll"><table>{head}{body}</table></div>')
+    return _block("Safety", f'<div class="scroll"><table class="safety">{head}{body}</table></div>')
 
 
 def _safety_row(line: SafetyLine) -> str:

@@ -103,7 +103,7 @@ def _tiles(result: Result) -> tuple[list[_Tile], str]:
         )
     image = quantise(result.array)
     cut = planes(image.stored, result.affine)
-    low, high = _window(cut.pixels)
+    low, high = image.window
     chosen = _chosen(len(cut.pixels))
     tiles = [
         _Tile(
@@ -116,21 +116,15 @@ def _tiles(result: Result) -> tuple[list[_Tile], str]:
     ]
     between_rows, between_columns = cut.pixel_spacing
     n_slices, n_rows, n_columns = cut.pixels.shape
+    apart = f", slices {cut.spacing:.3g} mm apart" if n_slices > 1 else ""
     shown = "" if len(chosen) == n_slices else f", {len(chosen)} shown"
     caption = (
-        f"{n_columns} x {n_rows}, {n_slices} slice{'s' * (n_slices > 1)}{shown} · voxel "
-        f"{between_columns:.3g} x {between_rows:.3g} x {cut.spacing:.3g} mm · "
+        f"{n_columns} x {n_rows}, {n_slices} slice{'s' * (n_slices > 1)}{shown} · pixel "
+        f"{between_columns:.3g} x {between_rows:.3g} mm{apart} · "
         f"window {quantity(low * image.slope, '', 3)} to "
         f"{quantity(high * image.slope, result.unit, 3)}"
     )
     return tiles, caption
-
-
-def _window(stored: Integer[np.ndarray, "slice row column"]) -> tuple[float, float]:
-    """From zero to just above all but the brightest voxels; symmetric if any is negative."""
-    lit = np.abs(stored[stored != 0].astype(float))
-    high = float(np.percentile(lit, 99.5)) * 1.05 if lit.size else 1.0
-    return (-high if stored.min(initial=0) < 0 else 0.0), max(high, 1.0)
 
 
 def _chosen(n_slices: int) -> Integer[np.ndarray, " tile"]:
