@@ -224,7 +224,7 @@ class Clock:
 def _write_truth(path: Path, device: Twin) -> None:
     """What only the twin knows: large maps beside, for validation alone."""
     small: dict[str, Any] = {}
-    large: dict[str, np.ndarray] = {}
+    large: dict[str, Any] = {}
     for key, value in device.truth.items():
         (large if isinstance(value, np.ndarray) else small)[key] = value
     with atomic(path) as aside:

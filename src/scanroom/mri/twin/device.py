@@ -33,8 +33,6 @@ from scanroom.physics.thermal_noise import (
 )
 from scanroom.subject.model import Subject
 
-# Twice the T2 of grey and white matter at 3 T, some 80 ms (subject/data/tissues.toml) [s].
-_SLOW = 0.16
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
 
@@ -45,24 +43,22 @@ class Effort:
 
     Voxels that no pulse tilts by more than ``faint`` [rad] contribute little and get a single
     isochromat; those that none tilts by more than the tolerance of the settings get none.
-    ``aligned`` places the isochromats of every voxel alike (see `isochromats`); None means: where
-    the drive excites a slice again only after transverse magnetisation has decayed.
+    ``columns`` stands them in columns across the slices (see `isochromats`), where every pulse
+    selects a slice.
     """
 
     isochromats: int = 3
-    aligned: bool | None = None
+    columns: bool = True
     faint: float = 0.05
     settings: Settings = dataclasses.field(default_factory=Settings)
 
 
-def is_slow(drive: Drive) -> bool:
-    """Whether no slice is excited again within twice the T2 of brain tissue."""
-    pulses = drive.pulses
-    excites = np.array([use in "eu" for use in pulses.use], bool)
-    start, frequency = pulses.start[excites], np.round(pulses.frequency[excites])
-    order = np.lexsort((start, frequency))
-    same = np.diff(frequency[order]) == 0
-    return not bool((np.diff(start[order])[same] < _SLOW).any())
+def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"]) -> int | None:
+    """Axis of the grid along which slices are selected; None unless every pulse selects."""
+    gradients = np.array([kind.gradient for kind in program.pulses]).reshape(-1, 3)
+    if not len(gradients) or not np.any(gradients, axis=1).all():
+        return None
+    return int(np.abs(gradients @ affine[:3, :3]).sum(axis=0).argmax())
 
 
 class Twin:
@@ -156,7 +152,7 @@ class Twin:
             play_number, self._n_played = self._n_played, self._n_played + 1
         control.progress = self.progress
         try:
-            spins = self._spins(drive, program)
+            spins = self._spins(program)
             receive = self._receiver(drive, spins, f"{self.seed}/{digest}/{play_number}")
             signals = simulate(program, spins, self.effort.settings, control)
             for index, signal in enumerate(signals):
@@ -202,15 +198,15 @@ class Twin:
         )
         return tilts
 
-    def _spins(self, drive: Drive, program: Program) -> Spins:
+    def _spins(self, program: Program) -> Spins:
         """Sample the part of the subject that the programme excites."""
         maps, effort = self.subject.maps, self.effort
         tilts = self._tilts(program)
         bright = tilts > effort.faint
         faint = (tilts > effort.settings.tolerance) & ~bright
-        aligned = effort.aligned if effort.aligned is not None else is_slow(drive)
+        column = slice_axis(program, self.subject.affine) if effort.columns else None
         parts = [
-            self._part(isochromats(self.subject, where, n, self.seed, aligned=aligned))
+            self._part(isochromats(self.subject, where, n, self.seed, column=column))
             for where, n in ((bright, effort.isochromats), (faint, 1))
         ]
         self._truth |= {

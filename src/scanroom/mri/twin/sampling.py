@@ -38,7 +38,7 @@ def isochromats(
     n_per_voxel: int,
     seed: int = 0,
     *,
-    aligned: bool = False,
+    column: int | None = None,
 ) -> Isochromats:
     """Spread isochromats over the chosen voxels.
 
@@ -46,8 +46,10 @@ def isochromats(
     evenly spaced along every axis, so that any whole number of turns across a voxel, up to their
     count, adds up to nothing. A random shift per voxel keeps more turns from adding up to
     something, at the price of a grain in the image: a pixel holds now more, now fewer of them.
-    ``aligned`` shifts every voxel alike: uniform tissue is uniform, but what many spoilers in a
-    row leave behind may come back as a false echo. Quantiles of T2' stay random in either case.
+    With ``column`` they stand evenly in a column along that axis of the grid, alike in every
+    voxel: uniform tissue is uniform, and a moment is dephased as in a continuum unless it comes
+    near a multiple of the count of turns per voxel along that axis. Quantiles of T2' are random in
+    either case.
     """
     if not 1 <= n_per_voxel <= 64:
         raise ProtocolError(
@@ -57,8 +59,9 @@ def isochromats(
     index = np.argwhere(chosen)
     steps = np.arange(n_per_voxel)[:, None] * np.array(lattice(n_per_voxel)) / n_per_voxel
     shift = np.random.Generator(np.random.Philox(key=[seed, 0])).random((len(index), 1, 4))
-    if aligned and len(index):
+    if column is not None and len(index):
         shift[:, :, :3] = shift[0, 0, :3]
+        steps = steps * np.array([axis in {column, 3} for axis in range(4)])
     place = (steps[None] + shift) % 1.0
     within = (place[..., :3] - 0.5).reshape(-1, 3)
     voxel = np.repeat(index.astype(np.float64), n_per_voxel, axis=0)
