@@ -44,13 +44,21 @@ class Effort:
     Voxels that no pulse tilts by more than ``faint`` [rad] contribute little and get a single
     isochromat; those that none tilts by more than the tolerance of the settings get none.
     ``columns`` stands them in columns across the slices (see `isochromats`), where every pulse
-    selects a slice.
+    selects a slice. Trains of refocusing pulses leave more behind that must cancel, and get
+    ``in_trains`` of them.
     """
 
     isochromats: int = 3
+    in_trains: int = 5
     columns: bool = True
     faint: float = 0.05
     settings: Settings = dataclasses.field(default_factory=Settings)
+
+
+def has_trains(drive: Drive) -> bool:
+    """Whether excitations are followed by several refocusing pulses."""
+    uses = drive.pulses.use
+    return uses.count("r") > 1.5 * max(1, uses.count("e") + uses.count("u"))
 
 
 def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"]) -> int | None:
@@ -152,7 +160,7 @@ class Twin:
             play_number, self._n_played = self._n_played, self._n_played + 1
         control.progress = self.progress
         try:
-            spins = self._spins(program)
+            spins = self._spins(program, has_trains(drive))
             receive = self._receiver(drive, spins, f"{self.seed}/{digest}/{play_number}")
             signals = simulate(program, spins, self.effort.settings, control)
             for index, signal in enumerate(signals):
@@ -198,16 +206,17 @@ class Twin:
         )
         return tilts
 
-    def _spins(self, program: Program) -> Spins:
+    def _spins(self, program: Program, trains: bool) -> Spins:  # noqa: FBT001
         """Sample the part of the subject that the programme excites."""
         maps, effort = self.subject.maps, self.effort
         tilts = self._tilts(program)
         bright = tilts > effort.faint
         faint = (tilts > effort.settings.tolerance) & ~bright
+        n_each = effort.in_trains if trains else effort.isochromats
         column = slice_axis(program, self.subject.affine) if effort.columns else None
         parts = [
             self._part(isochromats(self.subject, where, n, self.seed, column=column))
-            for where, n in ((bright, effort.isochromats), (faint, 1))
+            for where, n in ((bright, n_each), (faint, 1))
         ]
         self._truth |= {
             "n_voxels": int((maps["proton_density"] > 0).sum()),
