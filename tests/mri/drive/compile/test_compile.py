@@ -158,7 +158,7 @@ def test_refocusing_comes_half_an_echo_time_after_excitation(name):
 
 @pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), OBLIQUE])
 def test_areas_before_and_after_each_echo_are_equal_as_cpmg_asks(angles):
-    protocol = small("brain-t2-tse", angles=angles, dummies=0)
+    protocol = small("brain-t2-tse", angles=angles, dummies=0, partial_fourier=1.0)
     drive = compile_drive(protocol, SYSTEMS["3T"])
     refocusings = centres(drive, "r").reshape(-1, protocol.echo_train_length)
     excitations = centres(drive, "e")
@@ -201,7 +201,7 @@ def phase_at_centre(drive):
 
 
 def test_spoiling_phase_follows_zur_and_the_receiver_follows_the_pulse():
-    protocol = small("brain-t1-gre", dummies=0)
+    protocol = small("brain-t1-gre", dummies=0, partial_fourier=1.0)
     drive = compile_drive(protocol, SYSTEMS["3T"])
     n = np.repeat(np.arange(16), 3)
     expected = np.exp(1j * math.radians(117) * n * (n + 1) / 2)
