@@ -12,11 +12,14 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydicom import dcmread
 
 from benchmarks.peers import environment
 from validation.table import markdown, say, show
@@ -175,9 +178,27 @@ def series(folder: Path) -> Path:
     return classic[0] if classic else folder
 
 
+def renamed(folder: Path, aside: Path) -> Path:
+    """Copy a series under a maker's name that hazen knows; nothing else is changed.
+
+    hazen 2.0 refuses every maker but five in two of its tests. Of the one chosen here it expects
+    nothing but the standard's own attributes.
+    """
+    for path in sorted(folder.glob("*.dcm")):
+        file = dcmread(path)
+        file.Manufacturer = "Toshiba"
+        file.save_as(aside / path.name)
+    return aside
+
+
 def claims(folder: Path = EXAM) -> list[dict[str, Any]]:
     """Every test of the exam; a number that is not one fails."""
-    own = series(folder)
+    with tempfile.TemporaryDirectory() as aside:
+        return judged(renamed(series(folder), Path(aside)))
+
+
+def judged(own: Path) -> list[dict[str, Any]]:
+    """Run every test on a folder and write the page."""
     found = []
     page = []
     for task in TASKS:
@@ -226,7 +247,8 @@ def write_page(rows: list[dict[str, Any]]) -> None:
         "# The ACR phantom, seen by hazen\n\n"
         f"Written by `{COMMAND}` from a run; do not edit. The twin scans the ACR phantom by the "
         "preset `acr-t1-se`; hazen 2.0.0, an independent program in an environment of its own, "
-        "reads the exported classic DICOM. The columns of real scanners are what it prints for "
+        "reads the exported classic DICOM (a copy with another maker's name, for it refuses "
+        "unknown ones; nothing else is changed). Columns of real scanners are what it prints for "
         f"public images of them. Bounds: {GUIDANCE}.\n\n{verdict}\n\n"
     )
     PAGE.parent.mkdir(parents=True, exist_ok=True)
