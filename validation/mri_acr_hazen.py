@@ -169,11 +169,7 @@ def measure(task: Task, folder: Path) -> tuple[float, str]:
 
 
 def series(folder: Path) -> Path:
-    """Return the folder of classic DICOM below an exam, scanned first when there is none."""
-    if not any(folder.rglob("*.dcm")):
-        say("scanning the ACR phantom ...")
-        command = [sys.executable, "-m", "scanroom.cli", "mri", "scan", "acr-t1-se"]
-        subprocess.run([*command, "--subject", "acr", "--out", folder], check=True)
+    """Return the folder of classic DICOM below an exam."""
     classic = sorted(path for path in folder.rglob("classic") if path.is_dir())
     return classic[0] if classic else folder
 
@@ -192,7 +188,24 @@ def renamed(folder: Path, aside: Path) -> Path:
 
 
 def claims(folder: Path = EXAM) -> list[dict[str, Any]]:
-    """Every test of the exam; a number that is not one fails."""
+    """Every test of the exam; a number that is not one fails, and so does an exam not there.
+
+    The scan of the phantom takes the twin most of an hour and is not started from here:
+    ``scanroom mri scan acr-t1-se --subject acr --out build/acr-exam``.
+    """
+    if not any(folder.rglob("*.dcm")):
+        return [
+            {
+                "claim": f"ACR phantom by hazen 2.0: an exam at {folder}",
+                "value": 0,
+                "unit": "exams",
+                "bound": ">= 1",
+                "truth": "published acceptance test, measured by another program",
+                "source": GUIDANCE,
+                "command": COMMAND,
+                "passes": False,
+            }
+        ]
     with tempfile.TemporaryDirectory() as aside:
         return judged(renamed(series(folder), Path(aside)))
 
