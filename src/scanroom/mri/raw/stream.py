@@ -17,7 +17,7 @@ from scanroom.mri.raw.header import MAX_HEADER
 _HEADER, _CLOSE, _ACQUISITION = 3, 4, 1008
 """Message numbers of the MRD stream."""
 CLOSE = struct.pack("<H", _CLOSE)
-Acquisition = tuple[np.void, Shaped[np.ndarray, "_"], Shaped[np.ndarray, "_"]]
+Acquisition = tuple[np.void, Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]
 """Header, and trajectory and samples as flat lists of float32."""
 
 
