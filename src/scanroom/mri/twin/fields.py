@@ -1,7 +1,8 @@
 """The static field, the transmit field and the receive fields the subject lies in."""
 
 import numpy as np
-from jaxtyping import Complex64, Float, Float32
+from jaxtyping import Bool, Complex64, Float, Float32
+from scipy.ndimage import binary_erosion
 
 from scanroom.core.units import Hertz
 from scanroom.mri.system import System
@@ -13,6 +14,8 @@ from scanroom.subject.model import Subject
 
 # Sensitivity of the uniform coil that stands in when the array is switched off [T/A].
 UNIFORM = 3e-6
+# Share of the voxels that must lie beneath the surface to be shimmed by themselves.
+ENOUGH = 0.3
 
 
 def static_field(subject: Subject, system: System, faults: Faults) -> Float32[np.ndarray, "x y z"]:
@@ -33,13 +36,24 @@ def static_field(subject: Subject, system: System, faults: Faults) -> Float32[np
         )
         field = field * np.float32(system.larmor)
         if faults.shim_order >= 0:
-            inside = subject.maps["proton_density"].ravel() > 0
+            inside = shim_volume(subject).ravel()
             terms = shim(field.ravel(), points, inside=inside, order=faults.shim_order)
             field = field + (solid_harmonics(points, order=faults.shim_order) @ terms).reshape(
                 shape
             )
     error = solid_harmonics(points, order=1) @ np.array(faults.shim_error)
     return np.asarray(field + error.reshape(shape), np.float32)
+
+
+def shim_volume(subject: Subject) -> Bool[np.ndarray, "x y z"]:
+    """Voxels with protons, less one layer at the surface where enough remain.
+
+    A voxel that is partly air has the field of the air beside it, hundreds of hertz at 3 T; the
+    least squares would follow that thin layer and spoil the uniform field beneath.
+    """
+    filled = np.asarray(subject.maps["proton_density"] > 0)
+    deep = np.asarray(binary_erosion(filled, np.ones((3, 3, 3))))
+    return deep if deep.sum() >= ENOUGH * filled.sum() else filled
 
 
 def at_isochromats(
