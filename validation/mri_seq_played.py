@@ -279,7 +279,7 @@ def sheet(outcomes: list[Outcome]) -> None:
     for axis in axes.flat:
         axis.axis("off")
     for axis, item in zip(axes.flat, shown, strict=False):
-        image = item.image
+        image = np.asarray(item.image)
         axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
         axis.set_title(Path(item.row["file"]).stem[:22], fontsize=6)
     figure.tight_layout(pad=0.4)
