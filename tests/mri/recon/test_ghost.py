@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scanroom.mri.hardware.siemens import import_twix
 from scanroom.mri.raw.encoding import Flag
 from scanroom.mri.recon import kspace, reconstruct
 from scanroom.mri.recon.ghost import align, ghost_phase, odd_even_phase
@@ -127,11 +128,10 @@ def test_phase_of_least_ghost_is_the_one_put_in(constant, turns):
 
 def test_measured_train_of_a_round_phantom_loses_its_ghost(shared_data, tmp_path):
     """The worst of the tutorial's echo trains: two half images before, one disc after."""
-    siemens = pytest.importorskip("scanroom.mri.hardware.siemens")
     folder = shared_data / "mri_raw/pulseq+MR-Physics-with-Pulseq/tutorials"
     stem = folder / "07_echo_planar_imaging/data/02_10_ro_dur_240_pe+"
     raw = tmp_path / "raw.h5"
-    siemens.import_twix(Path(f"{stem}.dat"), Path(f"{stem}.seq"), raw)
+    import_twix(Path(f"{stem}.dat"), Path(f"{stem}.seq"), raw)
     (result,) = reconstruct(raw)
     image = result.array[0]
     # outside the disc, above and below its middle, where the ghost was as bright as the disc
