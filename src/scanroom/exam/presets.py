@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.choice import one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,5 @@ def exam_preset(name: str) -> ExamPreset:
     ProtocolError
         If there is no such exam; the text lists them.
     """
-    if name not in EXAMS:
-        raise ProtocolError(
-            f"exam is {name!r}; it may be one of {', '.join(sorted(EXAMS))} "
-            "(scanroom.exam.presets). Choose one of them, or run single scans with 'mri scan'."
-        )
-    return EXAMS[name]
+    remedy = "Choose one of them, or run single scans with 'mri scan'."
+    return EXAMS[one_of("exam", name, sorted(EXAMS), "scanroom.exam.presets", remedy=remedy)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.choice import one_of
 from scanroom.core.units import (
     Hertz,
     HertzPerTesla,
@@ -74,9 +74,4 @@ def system(name: str) -> System:
     ProtocolError
         If there is no such preset; the text lists them.
     """
-    if name not in SYSTEMS:
-        raise ProtocolError(
-            f"system is {name!r}; it may be one of {', '.join(sorted(SYSTEMS))} "
-            "(scanroom.mri.system). Choose one of them."
-        )
-    return SYSTEMS[name]
+    return SYSTEMS[one_of("system", name, sorted(SYSTEMS), "scanroom.mri.system")]

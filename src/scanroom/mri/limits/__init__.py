@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from scanroom.core.choice import one_of
 from scanroom.core.errors import ProtocolError
 from scanroom.core.gate import Limit
 from scanroom.core.units import Kilogram
@@ -35,10 +36,7 @@ def limits_for(
     ProtocolError
         If the mode is unknown or a mass is unreasonable.
     """
-    if mode not in MODES:
-        raise ProtocolError(
-            f"mode is {mode!r}; it may be {' or '.join(MODES)} (IEC 60601-2-33:2022). Choose one."
-        )
+    one_of("mode", mode, MODES, "IEC 60601-2-33:2022")
     for name, mass, low, high in (
         ("body_mass", body_mass, 1.0, 400.0),
         ("head_mass", head_mass, 0.5, 10.0),

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.choice import one_of
 
 APODISATIONS = ("none", "hann", "hamming", "tukey")
 
@@ -16,12 +16,7 @@ def checked(apodisation: str) -> str:
     ProtocolError
         If there is no such window; the text lists them.
     """
-    if apodisation not in APODISATIONS:
-        raise ProtocolError(
-            f"apodisation is {apodisation!r}; it may be one of {', '.join(APODISATIONS)} "
-            "(scanroom.mri.recon.apodise). Choose one of them."
-        )
-    return apodisation
+    return one_of("apodisation", apodisation, APODISATIONS, "scanroom.mri.recon.apodise")
 
 
 def taper(

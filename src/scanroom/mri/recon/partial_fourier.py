@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Complex64, Float
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.choice import one_of
 from scanroom.operators.fourier import WORKERS, to_image, to_kspace
 
 METHODS = ("pocs", "homodyne", "zero-fill")
@@ -54,12 +54,8 @@ def checked(method: str) -> str:
     ProtocolError
         If there is no such method; the text lists them.
     """
-    if method not in METHODS:
-        raise ProtocolError(
-            f"partial Fourier method is {method!r}; it may be one of {', '.join(METHODS)} "
-            "(scanroom.mri.recon.partial_fourier). Choose one of them."
-        )
-    return method
+    source = "scanroom.mri.recon.partial_fourier"
+    return one_of("partial Fourier method", method, METHODS, source)
 
 
 def complete(
