@@ -24,6 +24,8 @@ Seed = Annotated[int, Option(help="Seed of noise and isochromats: same seed, sam
 Coils = Annotated[int, Option(help="Receive channels, 1 to 64.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 Perfect = Annotated[bool, Option("--perfect", help="Switch every fault of the twin off.")]
+Out = Annotated[Path, Option(help="Folder of the exam.")]
+Protocol = Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")]
 
 
 def show(record: dict[str, Any], *, as_json: bool) -> None:
@@ -58,7 +60,7 @@ def warm() -> None:
 @app.command()
 def exam(
     name: Annotated[str, Argument(help="Which exam: brain.")] = "brain",
-    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    out: Out = Path("exam"),
     system: SystemName = "3T",
     coils: Coils = 8,
     seed: Seed = 0,
@@ -91,9 +93,9 @@ def show_scans(summaries: list[dict[str, Any]], out: Path, *, as_json: bool) -> 
 
 @mri.command()
 def scan(
-    protocol: Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")],
+    protocol: Protocol,
     subject: Subject = "brain",
-    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    out: Out = Path("exam"),
     system: SystemName = "3T",
     mode: Mode = "normal",
     coils: Coils = 8,
@@ -115,7 +117,7 @@ def scan(
 def play(
     sequence: Annotated[Path, Argument(help="A Pulseq file (.seq), written by anyone.")],
     subject: Subject = "brain",
-    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    out: Out = Path("exam"),
     system: SystemName = "3T",
     mode: Mode = "normal",
     coils: Coils = 8,
@@ -135,7 +137,7 @@ def play(
 
 @mri.command()
 def sequence(
-    protocol: Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")],
+    protocol: Protocol,
     out: Annotated[Path, Option(help="The Pulseq file to write.")],
     plot: Annotated[Path | None, Option(help="Also draw one repetition into this .png.")] = None,
     system: SystemName = "3T",
@@ -167,7 +169,7 @@ def check(
 @mri.command()
 def recon(
     raw: Annotated[Path, Argument(help="Raw data, ISMRMRD/MRD (.h5), from any source.")],
-    out: Annotated[Path, Option(help="Folder of the exam.")] = Path("exam"),
+    out: Out = Path("exam"),
     partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
     as_json: AsJson = False,
 ) -> None:

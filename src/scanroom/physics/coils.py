@@ -1,5 +1,6 @@
 """Receive loops and the transmit field: what one ampere in each coil does at every point."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import no_type_check
 
@@ -112,12 +113,7 @@ def loop_field(
     ----------
     J. C. Simpson et al., NASA/TM-2013-217919 (2001): both components of a circular loop.
     """
-    out = np.empty((len(points), 3), np.float32)
-    where = np.ascontiguousarray(points, np.float64)
-    _field(
-        array.centre[coil], array.normal[coil], array.radius[coil], array.wire_radius, where, out
-    )
-    return out
+    return _of_loop(_field, array, coil, points, np.empty((len(points), 3), np.float32))
 
 
 def loop_potential(
@@ -129,9 +125,19 @@ def loop_potential(
     ----------
     J. D. Jackson, Classical Electrodynamics, 3rd ed. (1999), section 5.5.
     """
-    out = np.empty((len(points), 3))
+    return _of_loop(_potential, array, coil, points, np.empty((len(points), 3)))
+
+
+def _of_loop(
+    kernel: Callable[..., None],
+    array: LoopArray,
+    coil: int,
+    points: Float[np.ndarray, "point axis"],
+    out: Float[np.ndarray, "point axis"],
+) -> Float[np.ndarray, "point axis"]:
+    """Fill ``out`` with what one loop does at every point."""
     where = np.ascontiguousarray(points, np.float64)
-    _potential(
+    kernel(
         array.centre[coil], array.normal[coil], array.radius[coil], array.wire_radius, where, out
     )
     return out
@@ -224,6 +230,21 @@ def _place(
     return height, rho, rx * scale, ry * scale, rz * scale
 
 
+@nb.njit(cache=True)
+@no_type_check
+def _reach(
+    height: float, rho: float, radius: float, wire: float
+) -> tuple[float, float, float, float]:
+    """Squared distances to a loop: mean, nearest and farthest; and the parameter they make.
+
+    No point is nearer to the loop than the surface of its wire.
+    """
+    square = radius * radius + rho * rho + height * height
+    near = max(square - 2.0 * radius * rho, wire * wire)
+    far = square + 2.0 * radius * rho
+    return square, near, far, max(1.0 - near / far, 0.0)
+
+
 @nb.njit(cache=True, parallel=True)
 @no_type_check
 def _field(
@@ -236,11 +257,8 @@ def _field(
 ) -> None:
     for i in nb.prange(points.shape[0]):
         height, rho, ux, uy, uz = _place(centre, normal, points[i])
-        square = radius * radius + rho * rho + height * height
-        near = max(square - 2.0 * radius * rho, wire * wire)
-        far = square + 2.0 * radius * rho
-        m = 1.0 - near / far
-        first, second = _elliptic(max(m, 0.0))
+        square, near, far, m = _reach(height, rho, radius, wire)
+        first, second = _elliptic(m)
         scale = VACUUM_PERMEABILITY / (2.0 * np.pi * near * np.sqrt(far))
         inner = radius * radius - rho * rho - height * height
         along = scale * (inner * second + near * first)
@@ -265,10 +283,7 @@ def _potential(
 ) -> None:
     for i in nb.prange(points.shape[0]):
         height, rho, ux, uy, uz = _place(centre, normal, points[i])
-        square = radius * radius + rho * rho + height * height
-        near = max(square - 2.0 * radius * rho, wire * wire)
-        far = square + 2.0 * radius * rho
-        m = max(1.0 - near / far, 0.0)
+        square, _, _, m = _reach(height, rho, radius, wire)
         if m < 1e-4:
             size = 0.25 * VACUUM_PERMEABILITY * radius**2 * rho / square**1.5
         else:

@@ -1,6 +1,7 @@
 """What amplifiers and clocks can follow: amplitude, slew, steps, rasters, dead times, duty."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -27,8 +28,7 @@ def hardware_limits(system: System) -> tuple[Limit, ...]:
     """Ceilings of one scanner's amplifiers and clocks."""
     sheet = f"system {system.name}: {system.source}" if system.source else f"system {system.name}"
     return (
-        *(_amplitude(axis, system, sheet) for axis in range(3)),
-        *(_slew(axis, system, sheet) for axis in range(3)),
+        *_gradients(system, sheet),
         Limit(
             name="gradient step without a ramp",
             ceiling=system.max_slew * system.gradient_raster * (1 + WRITTEN),
@@ -43,31 +43,29 @@ def hardware_limits(system: System) -> tuple[Limit, ...]:
     )
 
 
-def _amplitude(axis: int, system: System, sheet: str) -> Limit:
-    def measure(drive: Drive) -> float:
+def _gradients(system: System, sheet: str) -> tuple[Limit, ...]:
+    def amplitude(drive: Drive, axis: int) -> float:
         return float(np.abs(drive.gradients[axis].amplitude).max(initial=0.0)) / system.gamma
 
-    return Limit(
-        name=f"gradient amplitude on {_AXES[axis]}",
-        ceiling=system.max_gradient * (1 + WRITTEN),
-        unit="T/m",
-        source=sheet,
-        measure=sound(measure),
-        remedy="Lower the bandwidth, enlarge the field of view or thicken the slice.",
-    )
-
-
-def _slew(axis: int, system: System, sheet: str) -> Limit:
-    def measure(drive: Drive) -> float:
+    def slew(drive: Drive, axis: int) -> float:
         return slew_rate(drive, axis, system.max_slew * system.gamma) / system.gamma
 
-    return Limit(
-        name=f"slew rate on {_AXES[axis]}",
-        ceiling=system.max_slew * (1 + WRITTEN),
-        unit="T/m/s",
-        source=sheet,
-        measure=sound(measure),
-        remedy="Lengthen the ramps or lower the gradient.",
+    checks = (
+        ("gradient amplitude", amplitude, system.max_gradient, "T/m",
+         "Lower the bandwidth, enlarge the field of view or thicken the slice."),
+        ("slew rate", slew, system.max_slew, "T/m/s", "Lengthen the ramps or lower the gradient."),
+    )  # fmt: skip
+    return tuple(
+        Limit(
+            name=f"{what} on {name}",
+            ceiling=ceiling * (1 + WRITTEN),
+            unit=unit,
+            source=sheet,
+            measure=sound(partial(measure, axis=axis)),
+            remedy=remedy,
+        )
+        for what, measure, ceiling, unit, remedy in checks
+        for axis, name in enumerate(_AXES)
     )
 
 

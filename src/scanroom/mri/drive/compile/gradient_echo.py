@@ -1,7 +1,7 @@
 """Spoiled gradient echo, 2-D with interleaved slices or 3-D with one slab."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pypulseq
 
@@ -109,9 +109,8 @@ def kernel(protocol: GradientEcho, system: System) -> Kernel:
     whole, late = divmod(echo_time - shortest, limit.raster)
     final = readout(protocol, limit, system, late=late)
     prephase_duration = prephase.duration + whole * limit.raster
-    return Kernel(
-        protocol=protocol,
-        excitation=excitation,
+    return replace(
+        draft,
         prephase=prephase,
         prephase_duration=prephase_duration,
         readout=final,

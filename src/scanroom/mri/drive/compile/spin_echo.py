@@ -8,7 +8,7 @@ every gradient's area from a refocusing pulse to the echo equals that from the e
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pypulseq
@@ -142,13 +142,8 @@ def finish(draft: Train, lobes: tuple[Lobe, Lobe], gaps: list[int], limit: Ampli
     last = max(gaps[2], crush.duration) if draft.n_echoes > 1 else crush.duration
     before_train = draft.excitation.duration + gaps[0]
     each = draft.refocusing.duration + gaps[1] + draft.readout.duration + last
-    return Train(
-        protocol=draft.protocol,
-        spacing=draft.spacing,
-        n_echoes=draft.n_echoes,
-        excitation=draft.excitation,
-        refocusing=draft.refocusing,
-        readout=draft.readout,
+    return replace(
+        draft,
         prephase=prephase,
         crush=crush,
         spoil=spoil,
