@@ -37,6 +37,8 @@ class ExamFolder:
 def open_exam(path: Path, *, subject: str, system: str, device: str) -> ExamFolder:
     """Open the exam in a folder, or begin one in an empty or new folder.
 
+    Nothing is made yet: the folder appears with its first room.
+
     Raises
     ------
     ProtocolError
@@ -59,5 +61,4 @@ def open_exam(path: Path, *, subject: str, system: str, device: str) -> ExamFold
             f"{path} is not empty (it holds {strangers[0]!r}) and is no exam; an exam begins in a "
             "new or empty folder (scanroom.exam.folder). Give another --out."
         )
-    path.mkdir(parents=True, exist_ok=True)
     return ExamFolder(path, new_record(subject=subject, system=system, device=device))

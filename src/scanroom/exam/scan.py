@@ -19,10 +19,10 @@ from scanroom.exam.folder import ExamFolder, open_exam
 from scanroom.exam.progress import progress_bar
 from scanroom.exam.station import Station
 from scanroom.formats.files import atomic
-from scanroom.mri.drive.compile import compile_noise, write_sequence
+from scanroom.mri.drive.compile import compile_noise, compile_sequence, sequence_text
 from scanroom.mri.drive.encoding import encode
 from scanroom.mri.drive.model import Drive
-from scanroom.mri.drive.seqfile import read_seq
+from scanroom.mri.drive.seqfile import LARGEST_FILE, parse_seq
 from scanroom.mri.limits import limits_for
 from scanroom.mri.protocol import load_protocol
 from scanroom.mri.raw.encoding import Encoding
@@ -40,27 +40,21 @@ NOISE_SAMPLES = 8192
 def scan(protocol: str, station: Station, out: Path, *, study: str = "") -> dict[str, Any]:
     """Scan a subject by a preset or protocol file; return a summary for people."""
     asked = load_protocol(protocol)
-    device, seconds = _subject_in(station)  # whatever is refused is refused before a folder is made
-    folder = open_exam(out, subject=station.subject, system=station.system, device=station.device)
+    folder = _exam_of(station, out)
+    clock = Clock({})
+    with clock.of("design"):
+        text = sequence_text(compile_sequence(asked, station.scanner)).encode()
     name = folder.next_scan(plain_name(Path(protocol).stem))
-    path = folder.room("sequences") / f"{name}.seq"
-    start = time.perf_counter()
-    write_sequence(asked, station.scanner, path)
-    seconds["design"] = time.perf_counter() - start
-    return _play(Order(path, name, study, device), station, folder, seconds)
+    return _play(Order(text, asked.name, name, study), station, folder, clock)
 
 
 def play(sequence: Path, station: Station, out: Path) -> dict[str, Any]:
     """Play a Pulseq file by anyone; return a summary for people."""
-    text = sequence.read_bytes()
-    read_seq(sequence, field=station.scanner.field)  # refuse before anything is made
-    device, seconds = _subject_in(station)
-    folder = open_exam(out, subject=station.subject, system=station.system, device=station.device)
+    with sequence.open("rb") as file:
+        text = file.read(LARGEST_FILE + 1)
+    folder = _exam_of(station, out)
     name = folder.next_scan(plain_name(sequence.stem))
-    path = folder.room("sequences") / f"{name}.seq"
-    with atomic(path) as aside:
-        aside.write_bytes(text)
-    return _play(Order(path, name, "", device), station, folder, seconds)
+    return _play(Order(text, sequence.name, name, ""), station, folder, Clock({}))
 
 
 def reconstruct_into(raw: Path, out: Path, *, partial_fourier: str = "pocs") -> dict[str, Any]:
@@ -76,38 +70,37 @@ def reconstruct_into(raw: Path, out: Path, *, partial_fourier: str = "pocs") -> 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One sequence that lies in the exam folder, to be played."""
+    """One sequence to be played: its Pulseq text, what it is called, and its name in the exam."""
 
-    sequence: Path
+    text: bytes
+    title: str
     name: str
     study: str
-    device: Twin
 
 
-def _subject_in(station: Station) -> tuple[Twin, dict[str, float]]:
-    """Put the subject into the scanner; how long it took."""
-    start = time.perf_counter()
-    device = station.make_device()
-    return device, {"subject": time.perf_counter() - start}
+def _exam_of(station: Station, out: Path) -> ExamFolder:
+    return open_exam(out, subject=station.subject, system=station.system, device=station.device)
 
 
-def _play(
-    order: Order, station: Station, folder: ExamFolder, seconds: dict[str, float]
-) -> dict[str, Any]:
-    """Gate, play, record and reconstruct one sequence."""
-    clock = Clock(seconds)
+def _play(order: Order, station: Station, folder: ExamFolder, clock: "Clock") -> dict[str, Any]:
+    """Gate, play, record and reconstruct one sequence; what is refused leaves nothing behind."""
     with clock.of("gate"):
-        drive = read_seq(order.sequence, field=station.scanner.field)
-        limits = limits_for(station.scanner, mode=station.mode)
-        cleared = clear(drive, limits)
+        cleared = _cleared(order, station)
+        drive = cleared.open()
         encoding = with_noise_dwell(encode(drive, field=station.scanner.field), station.scanner)
+        noise = compile_noise(station.scanner, encoding.noise_dwell, NOISE_SAMPLES)
+        cleared_noise = clear(noise, limits_for(station.scanner, mode=station.mode))
+    with clock.of("subject"):
+        device = station.make_device()
+    with atomic(folder.room("sequences") / f"{order.name}.seq") as aside:
+        aside.write_bytes(order.text)
     with clock.of("plot"):
         plot = folder.room("pictures") / f"{order.name}_sequence.png"
         plot_sequence(drive, plot)
     raw = folder.room("raw") / f"{order.name}.h5"
-    with clock.of("scan"):
-        _record(raw, encoding, cleared, order.device, station)
-    _write_truth(folder.room("truth") / f"{order.name}.json", order.device)
+    with clock.of("scan"), RawWriter(raw, encoding, n_coils=station.n_coils) as writer:
+        _record(writer, cleared_noise, cleared, device)
+    _write_truth(folder.room("truth") / f"{order.name}.json", device)
     entry = {
         "name": order.name,
         "sequence": f"sequences/{order.name}.seq",
@@ -117,11 +110,17 @@ def _play(
         "drive_digest": cleared.digest,
         "scan_duration": drive.duration,
         "n_readouts": encoding.n_windows,
-        "timings": seconds,
+        "timings": clock.seconds,
     }
     with clock.of("reconstruction"):
         results = reconstruct(raw, trusted=True)
     return _finish(results, folder, entry, study=order.study)
+
+
+def _cleared(order: Order, station: Station) -> Cleared[Drive]:
+    """Bring the very text that is kept through the gate."""
+    drive = parse_seq(order.text, order.title, field=station.scanner.field)
+    return clear(replace(drive, name=order.name), limits_for(station.scanner, mode=station.mode))
 
 
 def with_noise_dwell(encoding: Encoding, scanner: System) -> Encoding:
@@ -132,19 +131,10 @@ def with_noise_dwell(encoding: Encoding, scanner: System) -> Encoding:
 
 
 def _record(
-    raw: Path,
-    encoding: Encoding,
-    cleared: Cleared[Drive],
-    device: Twin,
-    station: Station,
+    writer: RawWriter, noise: Cleared[Drive], cleared: Cleared[Drive], device: Twin
 ) -> None:
     """Play the noise scan and the sequence; every readout is on disk before the next is taken."""
-    noise = compile_noise(station.scanner, encoding.noise_dwell, NOISE_SAMPLES)
-    cleared_noise = clear(noise, limits_for(station.scanner, mode=station.mode))
-    with (
-        RawWriter(raw, encoding, n_coils=station.n_coils) as writer,
-        progress_bar(raw.stem) as advance,
-    ):
+    with progress_bar(writer.path.stem) as advance:
 
         def keep_noise(item: object) -> None:
             if isinstance(item, Readout):
@@ -154,7 +144,7 @@ def _record(
             if isinstance(item, Readout):
                 writer.write(item)
 
-        run(device, cleared_noise, keep_noise)
+        run(device, noise, keep_noise)
         device.progress = advance
         run(device, cleared, keep)
 

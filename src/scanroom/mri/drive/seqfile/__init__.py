@@ -64,7 +64,9 @@ def read_seq(path: Path, *, field: Tesla | None = None, verify: bool = True) -> 
     return _parse(raw, path.stem, path.name, field, verify=verify)
 
 
-def parse_seq(text: str, name: str, *, field: Tesla | None = None, verify: bool = True) -> Drive:
+def parse_seq(
+    text: str | bytes, name: str, *, field: Tesla | None = None, verify: bool = True
+) -> Drive:
     """Read the text of a Pulseq file, as `read_seq` does.
 
     Raises
@@ -72,7 +74,8 @@ def parse_seq(text: str, name: str, *, field: Tesla | None = None, verify: bool 
     FormatError
         As `read_seq`.
     """
-    return _parse(text.encode("utf-8", "replace"), name, name, field, verify=verify)
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    return _parse(raw, name, name, field, verify=verify)
 
 
 def _parse(raw: bytes, name: str, title: str, field: Tesla | None, *, verify: bool) -> Drive:
