@@ -6,18 +6,23 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scanroom.core.errors import ProtocolError
 from scanroom.core.gate import Finding, Limit
 from scanroom.core.result import Result
+from scanroom.core.units import WattPerKilogram
 from scanroom.exam.folder import ExamFolder
 from scanroom.formats.dicom import write_dicom
 from scanroom.formats.nifti import BidsName, sidecar_of, write_dataset_description, write_nifti
 from scanroom.formats.series import ExamInfo, SeriesInfo
+from scanroom.mri.drive.compile.definitions import protocol_of
+from scanroom.mri.limits.sar import WHOLE_BODY
 from scanroom.mri.report import (
     ExamPage,
     Picture,
     SafetyLine,
     ScanPage,
     quantity,
+    rows_of,
     write_mosaic,
     write_report,
 )
@@ -55,13 +60,22 @@ def _export_one(result: Result, stem: str, info: SeriesInfo, folder: ExamFolder)
         "name": stem,
         "shape": list(result.array.shape),
         "unit": result.unit,
-        "voxel_mm": (np.linalg.norm(result.affine[:3, :3], axis=0) * 1e3).round(4).tolist(),
+        **_sizes(result),
         "nifti": str(bids.relative_to(folder.path)),
         "dicom": f"dicom/{stem}",
         "picture": str(picture.relative_to(folder.path)),
         "quality": quality_of(result),
         "provenance": dict(result.provenance),
     }
+
+
+def _sizes(result: Result) -> dict[str, Any]:
+    """Voxels as thick as the slices were measured, and how far apart their centres lie."""
+    *pixel, distance = np.linalg.norm(result.affine[:3, :3], axis=0) * 1e3
+    thickness = (result.provenance.get("slice_thickness") or distance * 1e-3) * 1e3
+    sizes = {"voxel_mm": [round(float(edge), 4) for edge in (*pixel, thickness)]}
+    apart = result.array.shape[0] > 1
+    return sizes | ({"slice_distance_mm": round(float(distance), 4)} if apart else {})
 
 
 def quality_of(result: Result) -> dict[str, float]:
@@ -95,7 +109,7 @@ def series_of(
         is_3d=kind == "gradient-echo"
         and float(said.get("scanroom_matrix", "1 1 1").split()[-1]) > 1,
         frequency=past["frequency"],
-        bandwidth=1.0 / (past["dwell"] * matrix[2]) if past["dwell"] else 0.0,
+        bandwidth=1.0 / past["readout_time"] if past["readout_time"] else 0.0,
         averages=int(float(said.get("scanroom_averages", 1))),
         echo_train_length=int(float(said.get("scanroom_echo_train_length", 1))),
         encoding_steps=(matrix[2], matrix[1], matrix[0]),
@@ -105,8 +119,16 @@ def series_of(
         slice_thickness=past.get("slice_thickness"),
         duration=float(entry.get("scan_duration", 0.0)),
         n_coils=past["n_coils"],
+        sar=_body_sar(entry),
+        operating_mode=entry.get("mode", "normal"),
         body_part="PHANTOM" if folder.record.subject in PHANTOMS else "HEAD",
     )
+
+
+def _body_sar(entry: dict[str, Any]) -> WattPerKilogram | None:
+    """Take the whole body's SAR as the gate measured it; nobody knows that of a recording."""
+    values = [item["value"] for item in entry["findings"] if item["name"] == WHOLE_BODY]
+    return float(values[0]) if values else None
 
 
 def contrast_of(
@@ -147,13 +169,18 @@ def write_exam_report(folder: ExamFolder) -> Path:
         subject=record.subject,
         system=record.system,
         device=record.device,
-        date=record.created,
+        date=_date(datetime.fromisoformat(record.created)),
         is_twin=record.device.startswith("digital twin"),
         software=record.software,
         uid=record.uid,
         scans=tuple(_scan_page(entry, folder.path) for entry in record.scans),
     )
     return write_report(folder.path / "report.html", page)
+
+
+def _date(when: datetime) -> str:
+    """Write a moment as 4 March 2026, 05:06 (UTC+00:00)."""
+    return f"{when.day} {when:%B %Y, %H:%M} ({when:%Z})"
 
 
 def _scan_page(entry: dict[str, Any], path: Path) -> ScanPage:
@@ -197,18 +224,21 @@ def _highlights(entry: dict[str, Any], past: dict[str, Any]) -> tuple[tuple[str,
     ]
     if entry.get("scan_duration"):
         rows.append(("Time in the scanner", quantity(entry["scan_duration"], "s")))
-    rows += [
-        ("Voxel", " x ".join(map(str, image["voxel_mm"])) + " mm") for image in entry["images"][:1]
-    ]
+    for image in entry["images"][:1]:
+        rows.append(("Voxel", " x ".join(f"{edge:.4g}" for edge in image["voxel_mm"]) + " mm"))
+        if "slice_distance_mm" in image:
+            rows.append(("Slices apart", f"{image['slice_distance_mm']:.4g} mm"))
+    if (sar := _body_sar(entry)) is not None:
+        rows.append(("Whole-body SAR", f"{quantity(sar, 'W/kg', 3)}, {entry['mode']} mode"))
     return tuple(rows)
 
 
 def _protocol_rows(said: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (key.removeprefix("scanroom_").replace("_", " "), value)
-        for key, value in sorted(said.items())
-        if key.startswith("scanroom_") and key != "scanroom_protocol"
-    )
+    """List the protocol that travelled with the raw data; none where it was not one of ours."""
+    try:
+        return rows_of(protocol_of(said["scanroom_protocol"]), skip=("name",))
+    except (KeyError, ProtocolError):
+        return ()
 
 
 def _safety_line(item: dict[str, Any]) -> SafetyLine:

@@ -106,6 +106,7 @@ def _play(order: Order, station: Station, folder: ExamFolder, clock: "Clock") ->
         "sequence": f"sequences/{order.name}.seq",
         "sequence_plot": f"pictures/{plot.name}",
         "raw": f"raw/{order.name}.h5",
+        "mode": station.mode,
         "findings": [finding_record(item) for item in cleared.findings],
         "drive_digest": cleared.digest,
         "scan_duration": drive.duration,

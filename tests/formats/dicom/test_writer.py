@@ -28,6 +28,7 @@ KINDS = {
     "inversion recovery": {"inversion_time": 0.9},
     "spin echo": {"echo": "spin", "rf_spoiled": False, "n_coils": 1, "sar": None},
     "turbo spin echo": {"echo": "spin", "echo_train_length": 8, "operating_mode": "first-level"},
+    "phantom": {"body_part": "PHANTOM"},
 }
 
 

@@ -24,6 +24,8 @@ def series_values(info: SeriesInfo) -> dict[str, Any]:
     """Attributes that all files of the series share."""
     return {
         **common(info, "classic"),
+        # No side, and no list tells a program that a phantom has none (PS3.3 C.7.3.1.1.2).
+        **({"Laterality": ""} if info.body_part.upper() == "PHANTOM" else {}),
         "SOPClassUID": MRImageStorage,
         "ImageType": ["ORIGINAL", "PRIMARY", VALUE_3[info.component]],
         "ComplexImageComponent": info.component,

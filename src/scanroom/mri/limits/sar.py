@@ -31,6 +31,8 @@ SHORT: Second = 10.0
 SHORT_FACTOR = 2.0
 BODY_CEILING: dict[str, WattPerKilogram] = {"normal": 2.0, "first-level": 4.0}
 HEAD_CEILING: WattPerKilogram = 3.2
+WHOLE_BODY = "whole-body SAR over 6 min"
+"""Name of the limit whose value images and reports quote."""
 _REMEDY = "Lengthen the repetition time, lower refocusing angles or lengthen the pulses."
 
 

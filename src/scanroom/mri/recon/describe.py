@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 
 from scanroom import __version__
 from scanroom.core.result import Result
+from scanroom.core.units import Second
 from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.recon.geometry import axes_of
 from scanroom.mri.recon.noise import Measurement
@@ -41,7 +42,7 @@ def describe(
             "subject_position": encoding.subject_position,
             "n_coils": measurement.n_coils,
             "slice_thickness": stack.ladder.thickness,
-            "dwell": float(encoding.dwell[_first(frame)]),
+            "readout_time": _readout_time(encoding, _first(frame)),
             "acceleration": encoding.acceleration,
             "noise_prewhitened": measurement.white,
             "steps": (*measurement.notes, *notes),
@@ -53,6 +54,12 @@ def describe(
 
 def _first(frame: Frame) -> int:
     return next(int(windows[0]) for windows in frame.windows if len(windows))
+
+
+def _readout_time(encoding: Encoding, window: int) -> Second:
+    """How long a readout was sampled, without what is not to be used."""
+    unused = int(encoding.discard_pre[window] + encoding.discard_post[window])
+    return float(encoding.dwell[window]) * (len(encoding.trajectory[window]) - unused)
 
 
 def _timing(encoding: Encoding, contrast: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from scanroom.mri.drive.compile import (
     sequence_text,
     write_sequence,
 )
+from scanroom.mri.drive.compile.definitions import protocol_line, protocol_of
 from scanroom.mri.limits import limits_for
 from scanroom.mri.protocol import GradientEcho, SpinEcho, TurboSpinEcho, load_protocol, preset_names
 from scanroom.mri.system import SYSTEMS
@@ -421,3 +422,15 @@ def test_impossible_noise_window_is_refused(dwell, n_samples):
 def test_families_are_the_three_of_the_house():
     kinds = {type(load_protocol(name)) for name in preset_names()}
     assert kinds == {GradientEcho, SpinEcho, TurboSpinEcho}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_protocol_travels_in_the_file_and_comes_back_equal(name):
+    asked = load_protocol(name)
+    assert protocol_of(protocol_line(asked)) == asked
+
+
+@pytest.mark.parametrize("line", ["", "[]", "{}", "[" * 100_000, '{"family":"x","geometry":{}}'])
+def test_a_line_that_is_no_protocol_is_refused(line):
+    with pytest.raises(ProtocolError):
+        protocol_of(line)

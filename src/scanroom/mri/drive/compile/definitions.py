@@ -5,8 +5,16 @@ import json
 import math
 from typing import Any
 
+from scanroom.core.errors import ProtocolError
 from scanroom.mri.drive.compile.design import NANO, dwell_time
-from scanroom.mri.protocol.families import GradientEcho, Imaging, TurboSpinEcho, family_of
+from scanroom.mri.protocol.families import (
+    FAMILIES,
+    GradientEcho,
+    Imaging,
+    TurboSpinEcho,
+    family_of,
+)
+from scanroom.mri.protocol.geometry import Geometry
 from scanroom.mri.system import System
 
 
@@ -63,3 +71,27 @@ def protocol_line(protocol: Imaging) -> str:
     """Write the whole protocol on one line of JSON without blanks outside strings, in SI."""
     record = {"family": family_of(protocol), **dataclasses.asdict(protocol)}
     return json.dumps(record, separators=(",", ":"))
+
+
+def protocol_of(line: str) -> Imaging:
+    """Take the protocol back from what `protocol_line` wrote.
+
+    Raises
+    ------
+    ProtocolError
+        If it is another text, or any value is out of bounds.
+    """
+    try:
+        record = json.loads(line)
+        geometry = Geometry(**_tuples(record.pop("geometry")))
+        return FAMILIES[record.pop("family")](geometry=geometry, **_tuples(record))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ProtocolError(
+            f"scanroom_protocol is {line[:60]!r}; it may be what Scanroom wrote into a sequence "
+            f"({type(error).__name__}, scanroom.mri.drive.compile). Leave it out or compile again."
+        ) from error
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where protocols have tuples."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
