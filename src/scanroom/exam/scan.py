@@ -88,6 +88,7 @@ def _play(order: Order, station: Station, folder: ExamFolder, clock: "Clock") ->
         cleared = _cleared(order, station)
         drive = cleared.open()
         encoding = with_noise_dwell(encode(drive, field=station.scanner.field), station.scanner)
+        encoding = replace(encoding, noise_bandwidth=station.noise_bandwidth)
         noise = compile_noise(station.scanner, encoding.noise_dwell, NOISE_SAMPLES)
         cleared_noise = clear(noise, limits_for(station.scanner, mode=station.mode))
     with clock.of("subject"):

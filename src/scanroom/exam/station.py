@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from scanroom.core.errors import ProtocolError
+from scanroom.core.units import Ratio
 from scanroom.mri.limits import limits_for
 from scanroom.mri.system import System, system
 from scanroom.mri.twin import IDEAL, Faults, Twin
+from scanroom.physics.receiver import Receiver, noise_bandwidth
 from scanroom.subject import load_subject
 
 MAX_COILS = 64
@@ -47,6 +49,11 @@ class Station:
     def device(self) -> str:
         """What the exam record says about the device."""
         return f"digital twin of a {self.system} scanner"
+
+    @property
+    def noise_bandwidth(self) -> Ratio:
+        """Share of white noise that passes the receiver's filter."""
+        return 1.0 if self.perfect else noise_bandwidth(Receiver(full_scale=1.0))
 
     def make_device(self) -> Twin:
         """Put the subject into the twin."""

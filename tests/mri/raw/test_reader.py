@@ -96,11 +96,28 @@ def test_mutated_and_truncated_files_end_in_one_line(shared_data, tmp_path):
         b"</encodedSpace></encoding></ismrmrdHeader>",
         b"<ismrmrdHeader><encoding><encodedSpace><matrixSize><x>999999999</x></matrixSize>"
         b"</encodedSpace></encoding></ismrmrdHeader>",
+        b"<ismrmrdHeader><acquisitionSystemInformation><relativeReceiverNoiseBandwidth>0"
+        b"</relativeReceiverNoiseBandwidth></acquisitionSystemInformation><encoding>"
+        b"<encodedSpace/></encoding></ismrmrdHeader>",
     ],
 )
 def test_impossible_headers_are_refused(xml):
     with pytest.raises(FormatError):
         read_header(xml)
+
+
+@pytest.mark.parametrize(
+    ("system", "share"),
+    [
+        (b"", 1.0),
+        (b"<relativeReceiverNoiseBandwidth>0.793</relativeReceiverNoiseBandwidth>", 0.793),
+    ],
+)
+def test_share_of_noise_that_passes_is_what_the_header_says_or_all(system, share):
+    whole = b"<acquisitionSystemInformation>" + system + b"</acquisitionSystemInformation>"
+    encoding = b"<encoding><encodedSpace/></encoding>"
+    header = read_header(b"<ismrmrdHeader>" + whole + encoding + b"</ismrmrdHeader>")
+    assert header["noise_bandwidth"] == share
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

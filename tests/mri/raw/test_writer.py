@@ -47,6 +47,7 @@ def made_encoding(n_windows: int) -> Encoding:
         flip_angles=(np.pi / 2,),
         coil_labels=("a", "b", "c"),
         noise_dwell=5e-6,
+        noise_bandwidth=0.91875,
         user=(("origin", "test & <more>"),),
         trajectory=tuple(k + i for i in range(n_windows)),
         **rows,
@@ -69,6 +70,8 @@ def test_the_ismrmrd_package_reads_every_bit(tmp_path):
         header = ismrmrd.xsd.CreateFromDocument(theirs.read_xml_header())
         acquisitions = [theirs.read_acquisition(i) for i in range(theirs.number_of_acquisitions())]
     assert header.encoding[0].encodedSpace.fieldOfView_mm.x == pytest.approx(480)
+    system = header.acquisitionSystemInformation
+    assert system.relativeReceiverNoiseBandwidth == pytest.approx(0.91875)
     assert header.encoding[0].encodingLimits.kspace_encoding_step_1.center == 2
     assert header.sequenceParameters.flipAngle_deg[0] == pytest.approx(90)
     assert header.measurementInformation.protocolName == "größe <1>"
@@ -93,6 +96,7 @@ def test_what_was_written_is_read_back(tmp_path):
     assert not raw.complete
     assert raw.n_coils == N_COILS
     assert raw.encoding.noise_dwell == pytest.approx(5e-6)
+    assert raw.encoding.noise_bandwidth == encoding.noise_bandwidth
     assert np.array_equal(raw.noise[0].signal, made_readout(77).signal)
     kept = encoding.take(np.arange(4))
     for name in ("kspace_encode_step_1", "flags", "centre_sample"):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt64
 
 from scanroom.core.errors import FormatError
-from scanroom.core.units import Hertz, Radian, Second, Tesla
+from scanroom.core.units import Hertz, Radian, Ratio, Second, Tesla
 
 TRAJECTORY_TYPES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
 COUNTERS = (
@@ -99,9 +99,11 @@ class Encoding:
     signal = sum of magnetisation(r) exp(-2 pi i k.r) with r from the scanner's centre; its
     arrays have no columns where it is not known. Where the receiver followed the field of view, as
     that of vendors does, ``centred`` is True and r counts from ``position`` instead: then nothing
-    is left to shift. ``position`` is the centre of the slice, or of
-    the slab. Directions are orthonormal, in the scanner's RAS+ frame. ``user`` are further named
-    texts that travel in the header.
+    is left to shift. ``position`` is the centre of the slice, or of the slab. Directions are
+    orthonormal, in the scanner's RAS+ frame. ``noise_bandwidth`` is the share of the power of white
+    noise that the receiver's filter lets pass: samples of noise alone are that much weaker than in
+    the middle of the band, where images lie. ``user`` are further named texts that travel in the
+    header.
     """
 
     protocol_name: str
@@ -123,6 +125,7 @@ class Encoding:
     echo_spacings: tuple[Second, ...] = ()
     coil_labels: tuple[str, ...] = ()
     noise_dwell: Second = 0.0
+    noise_bandwidth: Ratio = 1.0
     centred: bool = False
     user: tuple[tuple[str, str], ...] = ()
     kspace_encode_step_1: Int[np.ndarray, " window"]

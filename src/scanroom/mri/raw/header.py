@@ -18,6 +18,8 @@ MAX_HEADER = 8 << 20
 """Longest header we agree to read [bytes]; those of scanners stay below 1 MB."""
 MAX_MATRIX = {"encodedSpace": 1 << 16, "reconSpace": (1 << 15) - 1}
 """Points along an axis: MRD counts samples in 16 bits, NIfTI pixels in 15."""
+MIN_NOISE_BANDWIDTH = 0.1
+"""Filters of scanners leave most of their band: 0.79 is what Siemens' converters write."""
 _POSITIONS = ("HFP", "HFS", "HFDR", "HFDL", "FFP", "FFS", "FFDR", "FFDL")
 _SEQUENCE = {
     "TR": ("repetition_times", 1e3),
@@ -43,6 +45,7 @@ def write_header(encoding: Encoding, n_coils: int) -> bytes:
     system = Xml.SubElement(root, "acquisitionSystemInformation")
     _leaf(system, "systemVendor", "Scanroom")
     _leaf(system, "systemFieldStrength_T", _number(encoding.field))
+    _leaf(system, "relativeReceiverNoiseBandwidth", _number(encoding.noise_bandwidth))
     _leaf(system, "receiverChannels", n_coils)
     for number, label in enumerate(encoding.coil_labels):
         coil = Xml.SubElement(system, "coilLabel")
@@ -174,6 +177,7 @@ def read_header(xml: bytes) -> dict[str, Any]:
             label.findtext("coilName", "") or ""
             for label in root.findall("acquisitionSystemInformation/coilLabel")
         ),
+        "noise_bandwidth": _noise_bandwidth(root),
         **_sequence(root),
         "user": tuple(user.items()),
         "centred": not ours or note.get("origin") == "position",
@@ -225,6 +229,18 @@ def _space(encoding: Xml.Element, name: str) -> tuple[Any, Any]:
             f"{name} has a field of view of {fov} m; 0 to 100 m is read. The header is damaged."
         )
     return matrix, fov
+
+
+def _noise_bandwidth(root: Xml.Element) -> float:
+    """Share of white noise that passes the receiver; all of it where nothing is said."""
+    name = "relativeReceiverNoiseBandwidth"
+    value = _float(root, f"acquisitionSystemInformation/{name}", 1.0)
+    if not MIN_NOISE_BANDWIDTH <= value <= 1:
+        raise FormatError(
+            f"{name} of the MRD header is {value:g}; it may be {MIN_NOISE_BANDWIDTH} to 1 (share "
+            "of the sampled band, ISMRMRD schema). Correct it or leave it out."
+        )
+    return value
 
 
 def _sequence(root: Xml.Element) -> Mapping[str, tuple[float, ...]]:

@@ -70,7 +70,8 @@ def whiten(raw: Raw) -> Measurement:
     """Prewhiten every readout with the covariance of the noise scan, if there is one.
 
     The noise power of a readout goes with its bandwidth, so each is scaled by the ratio of the
-    dwell times.
+    dwell times. The unit is the noise in the middle of the receiver's band, where images lie: that
+    of the noise scan over the share of it that passed the receiver's filter.
 
     Raises
     ------
@@ -103,10 +104,13 @@ def whiten(raw: Raw) -> Measurement:
 
 
 def _bandwidth_scales(encoding: Encoding) -> np.ndarray:
-    """Noise amplitude of the noise scan over that of each readout: power goes as 1 / dwell."""
+    """Noise amplitude of the noise scan over that in mid-band of each readout.
+
+    Power goes as 1 / dwell.
+    """
     reference: Second = encoding.noise_dwell
-    if reference <= 0:
-        return np.ones(encoding.n_windows)
-    dwell = np.where(encoding.dwell > 0, encoding.dwell, reference)
-    scales: np.ndarray = np.sqrt(dwell / reference)
+    ratio = np.ones(encoding.n_windows)
+    if reference > 0:
+        ratio = np.where(encoding.dwell > 0, encoding.dwell, reference) / reference
+    scales: np.ndarray = np.sqrt(ratio * encoding.noise_bandwidth)
     return scales
