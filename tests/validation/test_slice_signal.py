@@ -9,7 +9,15 @@ import pytest
 from scanroom.mri.drive.compile import compile_drive
 from scanroom.mri.protocol import Geometry, GradientEcho, SpinEcho, TurboSpinEcho
 from scanroom.mri.system import system
-from scanroom.physics.epg import refocused_train, spoiled_train
+from scanroom.physics.epg import (
+    dephase,
+    equilibrium,
+    pulse,
+    refocused_train,
+    relax,
+    relaxation,
+    spoiled_train,
+)
 from scanroom.physics.spins.oracle import integrate
 from validation import slice_signal as signal
 
@@ -26,6 +34,7 @@ GEOMETRY = Geometry(
 )
 # Flip angles change by less than 2 % over the places, so one flip angle serves for all of them.
 THICK = dataclasses.replace(GEOMETRY, slice_thickness=0.4)
+SHARE = signal.N_PLACES * 2 * signal.REACH / (signal.N_PLACES - 1) / 0.4  # of the thick slice
 GRADIENT = GradientEcho(
     geometry=GEOMETRY, echo_time=6e-3, repetition_time=0.05, bandwidth=250.0, flip_angle=0.6
 )
@@ -133,9 +142,29 @@ def test_incomplete_spoiling_agrees_with_the_phase_graph():
     perfect = signal.plain(protocol, WATER)
     expected = float(graph) * math.exp(-6e-3 / 0.4)
     assert abs(expected / perfect - 1) > 0.02  # else the test could not fail
-    share = signal.N_PLACES * 2 * signal.REACH / (signal.N_PLACES - 1) / 0.4
-    found = signal.as_played(protocol, drive, WATER) / share
+    found = signal.as_played(protocol, drive, WATER) / SHARE
     assert found == pytest.approx(expected, rel=5e-3)
+
+
+def test_stimulated_echoes_between_repetitions_agree_with_the_phase_graph():
+    """Refocusing by 120 degrees at TR of a quarter T1: pathways from the repetition before."""
+    of = {"proton_density": 1.0, "t1": 2.0, "t2": 0.05, "t2_prime": math.inf}
+    protocol = dataclasses.replace(
+        SINGLE, geometry=THICK, refocusing_angle=2 * math.pi / 3, crusher_cycles=0.5, dummies=8
+    )
+    half, rest = relaxation(8e-3, 2.0, 0.05), relaxation(0.5 - 16e-3, 2.0, 0.05)
+    states, echo = equilibrium(100), 0.0
+    for _ in range(protocol.dummies + protocol.geometry.matrix_phase // 2 + 1):
+        states = pulse(states, math.pi / 2, math.pi / 2)
+        states = dephase(relax(states, half))
+        states = dephase(relax(pulse(states, 2 * math.pi / 3, 0.0), half))
+        echo = abs(states[0, 0])
+        # from the echo to the next excitation the read gradients dephase three times as much
+        states = dephase(dephase(dephase(relax(states, rest))))
+    drive = compile_drive(protocol, system("3T"))
+    found = signal.as_played(protocol, drive, of) / SHARE
+    assert abs(signal.plain(protocol, of) / echo - 1) > 0.05  # else the test could not fail
+    assert found == pytest.approx(echo, rel=5e-3)
 
 
 def test_all_the_signal_comes_from_within_reach():
