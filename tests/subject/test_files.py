@@ -1,10 +1,14 @@
 """Subject files and imported label maps."""
 
+import os
+import time
+
 import h5py
 import nibabel as nib
 import numpy as np
 import pytest
 
+from scanroom.core import apart
 from scanroom.core.errors import FormatError, ProtocolError
 from scanroom.subject.files import from_labels, read_subject, save_subject
 from scanroom.subject.library import load_subject
@@ -28,6 +32,37 @@ def test_what_is_read_is_what_was_saved_bit_for_bit(saved):
     for name, values in subject.maps.items():
         assert read.maps[name].dtype == np.float32
         assert read.maps[name].tobytes() == np.asarray(values, np.float32).tobytes()
+
+
+def test_both_ways_read_the_same_bits(saved):
+    here, apart = read_subject(saved[1], trusted=True), read_subject(saved[1])
+    assert (apart.name, apart.field, apart.notice) == (here.name, here.field, here.notice)
+    assert np.array_equal(apart.affine, here.affine)
+    assert list(apart.maps) == list(here.maps)
+    for name, values in here.maps.items():
+        assert apart.maps[name].tobytes() == values.tobytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
+def test_a_file_that_never_ends_is_refused_in_time(tmp_path, monkeypatch):
+    # Opening a named pipe blocks without end, as the endless loop inside the library does.
+    monkeypatch.setattr(apart, "SECONDS", 2.0)
+    os.mkfifo(tmp_path / "subject.h5")
+    start = time.monotonic()
+    with pytest.raises(FormatError, match="did not end in 2 s"):
+        read_subject(tmp_path / "subject.h5")
+    assert time.monotonic() - start < 4  # what starting and ending a process may add
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="address space is bounded on Linux")
+def test_maps_larger_than_memory_end_by_the_bound(saved):
+    # Few bytes in the file, 7 GB in memory: chunks that were never written are zeros.
+    with h5py.File(saved[1], "r+") as file:
+        for name in list(file["maps"]):
+            del file["maps"][name]
+            file["maps"].create_dataset(name, (640, 640, 640), "f4", chunks=(64, 64, 64))
+    with pytest.raises(FormatError, match="not a subject file"):
+        read_subject(saved[1])
 
 
 def test_nothing_is_left_beside_the_file(saved):
@@ -65,6 +100,7 @@ def _delete(name):
         _delete("maps/proton_density"),
         lambda file: file.attrs.__setitem__("format", "other"),
         lambda file: file.attrs.__setitem__("field", "three"),
+        lambda file: file.attrs.__setitem__("field", float("nan")),
         lambda file: file["affine"].write_direct(np.zeros((4, 4))),
         lambda file: file["affine"].write_direct(np.full((4, 4), np.nan)),
         lambda file: file["maps/t1"].write_direct(np.full(file["maps/t1"].shape, np.nan, "f4")),

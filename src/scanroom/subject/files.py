@@ -1,15 +1,17 @@
 """Subjects in files: one HDF5 file of maps, and label maps in NIfTI with a table of tissues."""
 
 import csv
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import h5py
 import nibabel as nib
 import numpy as np
 
+from scanroom.core.apart import done_apart
 from scanroom.core.errors import FormatError
 from scanroom.core.units import Tesla
 from scanroom.subject.mixture import MAGNETIC, WHOLE, Mixture, mixed
@@ -19,6 +21,11 @@ from scanroom.subject.tissue import TissueTable
 FORMAT = "scanroom-subject"
 VERSION = 1
 MAX_VOXELS = 512_000_000
+MAX_FIELD: Tesla = 30.0
+"""Above every magnet with room for a subject."""
+BYTES_PER_SECOND = 2e6
+"""Slower than raw data, since maps are compressed, on paper up to 1000 to 1."""
+_PROBLEMS = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError)
 
 
 def save_subject(subject: Subject, path: Path) -> None:
@@ -48,20 +55,53 @@ def save_subject(subject: Subject, path: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def read_subject(path: Path, *, properties: Collection[str] | None = None) -> Subject:
+def read_subject(
+    path: Path, *, properties: Collection[str] | None = None, trusted: bool = False
+) -> Subject:
     """Read a subject file; only the maps asked for, or all.
+
+    The HDF5 library reads it in a process apart, since a broken file can make the library loop or
+    crash; ``trusted`` saves that for a file that this process has just written.
 
     Raises
     ------
     FormatError
         If the file is damaged, or is no subject.
     """
+    path = Path(path)
+    if trusted:
+        return _load(path, properties)
+    words = () if properties is None else (",".join(sorted(properties)),)
+    kind = "a subject is HDF5 written by save_subject"
+    with done_apart(hand_over, path, words, kind=kind, bytes_per_second=BYTES_PER_SECOND) as handed:
+        said = json.loads(handed.readline())
+        names, affine = said.pop("maps"), _array(handed)
+        maps = {name: _array(handed) for name in names}
+        return Subject(affine=affine, maps=maps, **said)
+
+
+def hand_over(path: Path, out: BinaryIO, words: str | None = None) -> None:
+    """What the process apart does: a line of texts, then the affine and the maps asked for."""
+    subject = _load(path, None if words is None else words.split(","))
+    said = {"name": subject.name, "field": subject.field, "notice": subject.notice}
+    out.write(json.dumps({**said, "maps": list(subject.maps)}).encode() + b"\n")
+    for values in (subject.affine, *subject.maps.values()):
+        np.lib.format.write_array(out, values, allow_pickle=False)
+
+
+def _array(stream: BinaryIO) -> np.ndarray:
+    values: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return values
+
+
+def _load(path: Path, properties: Collection[str] | None) -> Subject:
+    """Read with the HDF5 library, in this process."""
     try:
         with h5py.File(path, "r") as file:
             return _read(file, path, properties)
     except FormatError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as problem:
+    except _PROBLEMS as problem:
         raise _broken(path, " ".join(str(problem).split())[:200]) from problem
 
 
@@ -84,6 +124,8 @@ def _read(file: h5py.File, path: Path, properties: Collection[str] | None) -> Su
     affine = np.asarray(file["affine"][()], np.float64)
     check_affine(affine, path)
     field = float(file.attrs["field"])
+    if not 0 < field <= MAX_FIELD:
+        raise _broken(path, f"its field is {field:g} T; it may be up to {MAX_FIELD:g} T")
     maps = {name: np.asarray(stored[name][()], np.float32) for name in names}
     for name, values in maps.items():
         if np.isnan(values).any():

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from scanroom.core import apart
 from scanroom.core.errors import FormatError
-from scanroom.mri.raw import apart
 from scanroom.mri.raw.apart import load_apart
 from scanroom.mri.raw.hdf5 import load
 from scanroom.mri.raw.reader import read_raw
