@@ -20,7 +20,7 @@ def test_broken_inputs_end_in_one_line_and_leave_nothing(shared_data, tmp_path):
     refused = collections.Counter(item["kind"] for item in results if item["refused"])
     # A legal file may come of a mutation by chance: in the whole run four in five are refused.
     assert sum(refused.values()) >= 0.6 * len(results)
-    assert set(refused) == {"seq", "h5", "mrd", "dat", "toml"}
+    assert set(refused) == {"seq", "h5", "mrd", "dat", "toml", "subject"}
 
 
 def test_what_a_refusal_leaves_is_found(tmp_path):

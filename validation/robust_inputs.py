@@ -1,8 +1,9 @@
 """300 broken inputs: each must end within 10 s, in one clear line, with exit code 2.
 
-Truth: the rule itself. Inputs are public Pulseq files, a public MRD file, a public TWIX recording
-and our presets, truncated or mutated with a fixed seed. A mutation that leaves a legal file (a
-flipped digit of an amplitude, say) may be accepted; it does not count towards the 300.
+Truth: the rule itself. Inputs are public Pulseq files, a public MRD file, a public TWIX recording,
+our presets and a subject file, truncated or mutated with a fixed seed. A mutation that leaves a
+legal file (a flipped digit of an amplitude, say) may be accepted; it does not count towards the
+300.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import numpy as np
 
 from scanroom.cli import run
 from scanroom.mri.protocol import dump_protocol, load_protocol, preset_names
+from scanroom.subject import load_subject, save_subject
 
 COMMAND = "python -m validation.robust_inputs"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -167,6 +169,19 @@ def protocol_cases(folder: Path, rng: np.random.Generator, n: int) -> Iterator[C
         yield "toml", ["mri", "sequence", str(path), "--out", str(folder / f"p-{index}.seq")]
 
 
+def subject_cases(folder: Path, rng: np.random.Generator, n: int) -> Iterator[Case]:
+    """Broken subject files; made for another field, so that one left legal is refused too."""
+    whole = folder / "whole.h5"
+    save_subject(load_subject("asymmetric", 1.5, resolution=16e-3), whole)
+    data = whole.read_bytes()
+    for index in range(n):
+        path = folder / f"subject-{index}.h5"
+        path.write_bytes(mutate_bytes(data, rng))
+        out = str(folder / f"exam-{index}")
+        arguments = ["mri", "scan", "localizer-transverse", "--subject", str(path), "--out", out]
+        yield "subject", arguments
+
+
 def attempt(arguments: list[str]) -> tuple[int, list[str], float]:
     """Run one command in this process; return exit code, lines on standard error, seconds."""
     errors, code = io.StringIO(), 0
@@ -232,6 +247,7 @@ def attempts(
         *member_cases(folder, rng, round(100 * share)),
         *twix_cases(folder, rng, round(60 * share)),
         *protocol_cases(folder, rng, round(150 * share)),
+        *subject_cases(folder, rng, round(40 * share)),
     ]
     results = []
     for index, (kind, arguments) in enumerate(cases):
