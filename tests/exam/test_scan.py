@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from scanroom.core.errors import ProtocolError, SafetyRefusal, ScanroomError
+from scanroom.core.errors import FormatError, ProtocolError, SafetyRefusal, ScanroomError
 from scanroom.exam import scan as room
 from scanroom.exam.scan import play, scan
 from scanroom.exam.station import Station
@@ -79,6 +79,18 @@ def test_a_refused_scan_leaves_an_exam_as_it_was(tmp_path, files, monkeypatch):
             order()
     assert contents(out) == there
     assert (out / "exam.json").read_text() == record
+
+
+def test_the_sequence_of_a_run_cut_short_stays_beside_its_readouts(tmp_path, files):
+    out = tmp_path / "exam"
+    for room_name, name in (("raw", "01_small.h5.part"), ("sequences", "01_small.seq")):
+        (out / room_name).mkdir(parents=True)
+        (out / room_name / name).write_text("of the run that was cut short")
+    there = contents(out)
+    with pytest.raises(FormatError, match="never overwritten"):
+        play(files / "small.seq", STATION, out)
+    assert contents(out) == there
+    assert "cut short" in (out / "sequences" / "01_small.seq").read_text()
 
 
 def test_the_sequence_kept_is_the_one_played_to_the_last_byte(tmp_path, files):

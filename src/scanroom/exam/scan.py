@@ -27,7 +27,7 @@ from scanroom.mri.limits import limits_for
 from scanroom.mri.protocol import load_protocol
 from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.raw.model import Readout
-from scanroom.mri.raw.writer import RawWriter
+from scanroom.mri.raw.writer import RawWriter, need_free
 from scanroom.mri.recon import reconstruct
 from scanroom.mri.report.sequence_plot import plot_sequence
 from scanroom.mri.system import System
@@ -93,12 +93,13 @@ def _play(order: Order, station: Station, folder: ExamFolder, clock: "Clock") ->
         cleared_noise = clear(noise, limits_for(station.scanner, mode=station.mode))
     with clock.of("subject"):
         device = station.make_device()
+    raw = folder.room("raw") / f"{order.name}.h5"
+    need_free(raw)
     with atomic(folder.room("sequences") / f"{order.name}.seq") as aside:
         aside.write_bytes(order.text)
     with clock.of("plot"):
         plot = folder.room("pictures") / f"{order.name}_sequence.png"
         plot_sequence(drive, plot)
-    raw = folder.room("raw") / f"{order.name}.h5"
     with clock.of("scan"), RawWriter(raw, encoding, n_coils=station.n_coils) as writer:
         _record(writer, cleared_noise, cleared, device)
     _write_truth(folder.room("truth") / f"{order.name}.json", device)

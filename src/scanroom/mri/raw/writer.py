@@ -147,6 +147,25 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def need_free(path: Path) -> None:
+    """Refuse a name under which a run was cut short or is still going.
+
+    Raises
+    ------
+    FormatError
+        If its ``.part`` is there.
+    """
+    if part_of(path).exists():
+        raise _taken(part_of(path))
+
+
+def _taken(part: Path) -> FormatError:
+    return FormatError(
+        f"{part} is there already, left by a run that was cut short or is still going; it is "
+        "never overwritten. Recover it (scanroom mri recover) or delete it."
+    )
+
+
 def recover(part: Path) -> Path:
     """Turn what a killed process left behind into a standard MRD file beside it.
 
@@ -178,10 +197,7 @@ def _open_new(part: Path) -> int:
     try:
         return os.open(part, flags, 0o644)
     except FileExistsError as error:
-        raise FormatError(
-            f"{part} is there already, left by a run that was cut short or is still going; it is "
-            "never overwritten. Recover it (scanroom mri recover) or delete it."
-        ) from error
+        raise _taken(part) from error
     except OSError as error:
         raise FormatError(
             f"{part} cannot be created ({error.strerror}); raw data need a folder that exists and "
