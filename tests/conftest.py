@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code: what may take how long is said by validation.
+settings.register_profile("scanroom", deadline=None)
+settings.load_profile("scanroom")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
