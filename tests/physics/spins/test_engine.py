@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from scanroom.physics.spins import engine
+from scanroom.physics.spins import layout
 from scanroom.physics.spins.engine import Settings, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins
 from validation.mri_bloch_truths import Timeline, signals, sinc, spins
@@ -62,7 +62,7 @@ def test_spins_left_out_beforehand_change_less_than_the_tolerance():
 def test_cutting_the_programme_into_stretches_changes_nothing(monkeypatch):
     line, who = _echoes(6), _column(800)
     whole = signals(line, who)
-    monkeypatch.setattr(engine, "_STRETCH_WINDOWS", 2)
+    monkeypatch.setattr(layout, "STRETCH_WINDOWS", 2)
     assert np.array_equal(np.array(signals(line, who)), np.array(whole))
 
 

@@ -18,9 +18,10 @@ from scanroom.mri.system import System
 from scanroom.mri.twin import fields
 from scanroom.mri.twin.faults import MAX_COILS, Faults
 from scanroom.mri.twin.programme import programme
-from scanroom.mri.twin.sampling import Isochromats, isochromats, rate, voxel_size
+from scanroom.mri.twin.sampling import Isochromats, cut, isochromats, rate, voxel_size
 from scanroom.physics.coils import head_array
 from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
+from scanroom.physics.spins.continuum import Boxes, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
 from scanroom.physics.spins.program import Program
@@ -35,24 +36,36 @@ from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
+ENGINES = ("continuum", "isochromats")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
     """How finely and with what the twin computes.
 
-    Voxels that no pulse tilts by more than ``faint`` [rad] contribute little and get a single
-    isochromat; those that none tilts by more than the tolerance of the settings get none.
-    ``columns`` stands them in columns across the slices (see `isochromats`), where every pulse
-    selects a slice. Trains of refocusing pulses leave more behind that must cancel, and get
-    ``in_trains`` of them.
+    With the engine ``continuum`` voxels are boxes, cut so that the phase of a pulse varies by less
+    than ``step`` turns across one, and gradients spoil as in a continuum. With ``isochromats`` each
+    voxel holds ``isochromats`` of them, ``in_trains`` in trains of refocusing pulses, which leave
+    more behind that must cancel; ``columns`` stands them in columns across the slices (see
+    `sampling`), where every pulse selects a slice. Voxels that no pulse tilts by more than
+    ``faint`` [rad] contribute little and get a single box or isochromat; those that none tilts by
+    more than the tolerance of the settings get none.
     """
 
+    engine: str = "continuum"
+    step: float = 0.5
     isochromats: int = 3
     in_trains: int = 5
     columns: bool = True
     faint: float = 0.05
     settings: Settings = dataclasses.field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ProtocolError(
+                f"engine is {self.engine!r}; it may be one of {', '.join(ENGINES)} "
+                "(scanroom.mri.twin). Choose one of them."
+            )
 
 
 def has_trains(drive: Drive) -> bool:
@@ -67,6 +80,11 @@ def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"]) -> int | None
     if not len(gradients) or not np.any(gradients, axis=1).all():
         return None
     return int(np.abs(gradients @ affine[:3, :3]).sum(axis=0).argmax())
+
+
+def _loudest(spins: list[Spins]) -> float:
+    """Signal [V] of the loudest coil if everything were transverse and in phase."""
+    return float(sum(np.abs(part.weight).sum(axis=0) for part in spins).max(initial=0.0))
 
 
 class Twin:
@@ -160,9 +178,8 @@ class Twin:
             play_number, self._n_played = self._n_played, self._n_played + 1
         control.progress = self.progress
         try:
-            spins = self._spins(program, has_trains(drive))
-            receive = self._receiver(drive, spins, f"{self.seed}/{digest}/{play_number}")
-            signals = simulate(program, spins, self.effort.settings, control)
+            signals, loudest = self._signals(drive, program, control)
+            receive = self._receiver(drive, loudest, f"{self.seed}/{digest}/{play_number}")
             for index, signal in enumerate(signals):
                 if control.stop[0]:
                     break
@@ -206,25 +223,65 @@ class Twin:
         )
         return tilts
 
-    def _spins(self, program: Program, trains: bool) -> Spins:  # noqa: FBT001
-        """Sample the part of the subject that the programme excites."""
-        maps, effort = self.subject.maps, self.effort
+    def _signals(
+        self, drive: Drive, program: Program, control: Control
+    ) -> tuple[Iterator[Complex64[np.ndarray, "coil sample"]], float]:
+        """What the coils pick up, window by window, and the most that one could."""
+        effort = self.effort
         tilts = self._tilts(program)
         bright = tilts > effort.faint
         faint = (tilts > effort.settings.tolerance) & ~bright
-        n_each = effort.in_trains if trains else effort.isochromats
-        column = slice_axis(program, self.subject.affine) if effort.columns else None
-        parts = [
-            self._part(isochromats(self.subject, where, n, self.seed, column=column))
-            for where, n in ((bright, n_each), (faint, 1))
-        ]
         self._truth |= {
-            "n_voxels": int((maps["proton_density"] > 0).sum()),
+            "n_voxels": int((self.subject.maps["proton_density"] > 0).sum()),
             "n_voxels_bright": int(bright.sum()),
             "n_voxels_faint": int(faint.sum()),
-            "n_isochromats": sum(len(part) for part in parts),
         }
-        return joined(parts)
+        if effort.engine == "isochromats":
+            spins = self._spins(program, (bright, faint), has_trains(drive))
+            self._truth |= {"n_isochromats": len(spins)}
+            return simulate(program, spins, effort.settings, control), _loudest([spins])
+        parts = self._boxes(program, (bright, faint))
+        self._truth |= {"n_boxes": sum(len(part.spins) for part in parts)}
+        signals = simulate_boxes(program, parts, effort.settings, control)
+        return signals, _loudest([part.spins for part in parts])
+
+    def _spins(
+        self,
+        program: Program,
+        chosen: tuple[np.ndarray, np.ndarray],
+        trains: bool,  # noqa: FBT001
+    ) -> Spins:
+        """Sample the part of the subject that the programme excites."""
+        effort = self.effort
+        n_each = effort.in_trains if trains else effort.isochromats
+        column = slice_axis(program, self.subject.affine) if effort.columns else None
+        grains = [
+            isochromats(self.subject, where, n, self.seed, column=column)
+            for where, n in zip(chosen, (n_each, 1), strict=True)
+        ]
+        return joined([self._part(part) for part in grains])
+
+    def _boxes(self, program: Program, chosen: tuple[np.ndarray, np.ndarray]) -> list[Boxes]:
+        """Cut the part of the subject that the programme excites into boxes."""
+        edges = np.ascontiguousarray(self.subject.affine[:3, :3].T)
+        across = boxes_across(program, edges, self.effort.step)
+        axis = slice_axis(program, self.subject.affine)
+        parts = []
+        for where, n in zip(chosen, (across, (1, 1, 1)), strict=True):
+            grains, column = cut(self.subject, where, n, 2 if axis is None else axis)
+            x, y, z = grains.voxel.astype(np.int64).T
+            r2_prime = np.zeros(len(x), np.float32)
+            if self.faults.t2_prime and "t2_prime" in self.subject.maps:
+                r2_prime = rate(self.subject.maps["t2_prime"][x, y, z])
+            parts.append(
+                Boxes(
+                    spins=self._part(grains),
+                    edges=edges / np.array(n)[:, None],
+                    r2_prime=r2_prime,
+                    column=column,
+                )
+            )
+        return parts
 
     def _part(self, grains: Isochromats) -> Spins:
         """Give isochromats the properties of their voxels and the fields at their places."""
@@ -233,7 +290,7 @@ class Twin:
         offset = fields.at_isochromats(self._static_field(), grains)
         if faults.chemical_shift and "chemical_shift" in maps:
             offset += maps["chemical_shift"][x, y, z] * self.system.larmor
-        if faults.t2_prime and "t2_prime" in maps:
+        if faults.t2_prime and "t2_prime" in maps and grains.spread.any():
             offset += rate(maps["t2_prime"][x, y, z]) / (2 * np.pi) * grains.spread
         volume = float(np.prod(voxel_size(self.subject))) / grains.n_per_voxel
         scale = maps["proton_density"][x, y, z] * signal_scale(self.system.field, volume)
@@ -266,13 +323,12 @@ class Twin:
         return self._covariance
 
     def _receiver(
-        self, drive: Drive, spins: Spins, key: str
+        self, drive: Drive, loudest: float, key: str
     ) -> Callable[[int, Complex64[np.ndarray, "coil sample"]], Readout]:
         """What happens between the coils and the raw data, window by window."""
         windows, faults = drive.windows, self.faults
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
         covariance = self._noise() if faults.noise else None
-        loudest = float(np.abs(spins.weight).sum(axis=0).max(initial=0.0))
         if covariance is not None:
             fastest = float(np.min(windows.dwell, initial=1.0))
             loudest = max(loudest, 8 * float(np.sqrt(np.diag(covariance).max() / fastest)))

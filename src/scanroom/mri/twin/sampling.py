@@ -5,7 +5,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Metre
@@ -75,6 +75,31 @@ def isochromats(
         spread=spread.astype(np.float32),
         n_per_voxel=n_per_voxel,
     )
+
+
+def cut(
+    subject: Subject, chosen: Bool[np.ndarray, "x y z"], across: tuple[int, int, int], axis: int
+) -> tuple[Isochromats, Int[np.ndarray, " spin"]]:
+    """Cut the chosen voxels into equal boxes; return their centres and the column of each.
+
+    A column is what lies one behind another along ``axis`` of the grid.
+    """
+    index = np.argwhere(chosen)
+    parts = np.array(list(itertools.product(*map(range, across))))
+    within = np.tile((parts + 0.5) / across - 0.5, (len(index), 1))
+    voxel = np.repeat(index.astype(np.float64), len(parts), axis=0)
+    fine = np.repeat(index * across, len(parts), axis=0) + np.tile(parts, (len(index), 1))
+    shape = np.array(chosen.shape) * across
+    fine[:, axis], shape[axis] = 0, 1
+    affine = subject.affine
+    grains = Isochromats(
+        voxel=voxel,
+        within=within.astype(np.float32),
+        position=(voxel + within) @ affine[:3, :3].T + affine[:3, 3],
+        spread=np.zeros(len(voxel), np.float32),
+        n_per_voxel=len(parts),
+    )
+    return grains, np.ravel_multi_index(tuple(fine.T), tuple(shape))
 
 
 @functools.lru_cache(maxsize=64)

@@ -158,7 +158,7 @@ def _table(pulses, kind):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
+def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a constant gradient."""
     table = _table(pulses, kind)
     gx, gy, gz = pulses.gradient[kind]
@@ -177,7 +177,7 @@ def _plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _plan_stepped(spins, first, last, pulses, kind, scratch, maps):
+def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a varying gradient, step by step, 64 spins at a time."""
     low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
     time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
@@ -244,9 +244,9 @@ def _pulse(stage, run, at, scratch):
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
         if pulses.table[kind] < 0:
-            _plan_stepped(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
+            plan_stepped(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
         else:
-            _plan_tabulated(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
+            plan_tabulated(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
     apply_maps(spins, first, last, scratch.maps[slot], events.turns[at])
     runs.time[run] = events.time[at, 1]
     runs.moment[run] = events.moment[at, 1]

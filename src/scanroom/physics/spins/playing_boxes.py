@@ -1,0 +1,379 @@
+"""The compiled inner loop for boxes: one run through one stretch of the programme."""
+
+import math
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from numba import njit
+
+from scanroom.physics.spins.configurations import (
+    CLOCK,
+    begin,
+    catch_up,
+    largest_transverse,
+    mix,
+    new_work,
+    observe,
+    restore,
+    rotate,
+    save,
+    set_clock,
+    shift,
+    turn_and_decay,
+)
+from scanroom.physics.spins.configurations import (
+    HEARD as _HEARD,
+)
+from scanroom.physics.spins.direct import sum_samples
+from scanroom.physics.spins.playing import (
+    Events,
+    Pulses,
+    Windows,
+    new_scratch,
+    plan_stepped,
+    plan_tabulated,
+)
+from scanroom.physics.spins.precession import SpinArrays
+from scanroom.physics.spins.program import PULSE
+from scanroom.physics.spins.vector import COILS, add_columns
+
+_SLOTS = 8
+# Boxes of one column share their place in the spectrum when they are closer than this, in bins of
+# the fine grid, and when their widths differ by less: a phase of 0.005 turns at the window's ends.
+_CLOSE = 0.02
+# Phase [rad] by which a pulse of another slice may turn what is left of an echo already received.
+_AFTERWARDS = 0.2
+N_SAVED = 6
+
+
+class BoxRuns(NamedTuple):
+    """Where each run of boxes begins, and what its boxes have in common.
+
+    ``edges`` are the three edges [m] of its boxes; ``fastest_r2_star`` counts T2' in; ``change`` is
+    as in `Runs`; orders whose times differ by less than ``longest`` [s] are one.
+    """
+
+    edge: np.ndarray
+    edges: np.ndarray
+    slowest_r2: np.ndarray
+    fastest_r2: np.ndarray
+    fastest_r2_star: np.ndarray
+    longest: np.ndarray
+    change: np.ndarray
+
+
+class BoxStage(NamedTuple):
+    """Everything a lane needs for one stretch.
+
+    ``centre`` is, for each kind of pulse, the moment [1/m] and time [s] from its first edge to the
+    instant at which it acts.
+    """
+
+    spins: SpinArrays
+    r2_prime: np.ndarray
+    column: np.ndarray
+    runs: BoxRuns
+    events: Events
+    pulses: Pulses
+    windows: Windows
+    centre: np.ndarray
+    tolerance: float
+    silence: float
+    faintest: float
+
+
+class Seen(NamedTuple):
+    """The order that each window saw most of, and how much."""
+
+    score: np.ndarray
+    key: np.ndarray
+
+
+class Columns(NamedTuple):
+    """Plans of the windows for a run: columns of boxes that share a place in the spectrum."""
+
+    tag: np.ndarray
+    groups: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    order: np.ndarray
+    start: np.ndarray
+    taps: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _new_columns(longest, n_taps):
+    return Columns(
+        np.full(_SLOTS, -1, np.int64),
+        np.zeros(_SLOTS, np.int64),
+        np.zeros((_SLOTS, longest), np.int64),
+        np.zeros((_SLOTS, longest), np.int64),
+        np.zeros((_SLOTS, longest), np.int64),
+        np.zeros((_SLOTS, longest), np.int64),
+        np.zeros((_SLOTS, longest, 2 * n_taps), np.float32),
+    )
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _taps(place, shifted, polynomials, out):
+    """Weights of the grid nodes around a place, in fine bins, of a line shifted off the axis."""
+    n_taps, degree = polynomials.shape[1], polynomials.shape[0] - 1
+    fraction = np.float32(place - np.floor(place) - 0.5)
+    for tap in range(n_taps):
+        real, imag = polynomials[degree, tap], np.float32(0.0)
+        for power in range(degree - 1, -1, -1):
+            real, imag = (
+                real * fraction - imag * shifted + polynomials[power, tap],
+                real * shifted + imag * fraction,
+            )
+        out[tap] = real
+        out[n_taps + tap] = imag
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _plan_columns(mine, column, line, plans, slot):
+    """Group the boxes of a run for one kind of window.
+
+    ``line`` is the gradient, fine bins per hertz, length of the grid and polynomials of the taps;
+    ``mine.r2`` is the decay within the window.
+    """
+    gradient, scale, length, polynomials = line
+    count, n_taps = mine.x.size, polynomials.shape[1]
+    first, last = plans.begin[slot], plans.end[slot]
+    groups = 0
+    places = np.empty(count)
+    here, width, low = 0.0, 0.0, 0
+    for i in range(count + 1):
+        if i < count:
+            along = gradient[0] * mine.x[i] + gradient[1] * mine.y[i] + gradient[2] * mine.z[i]
+            place = (along + mine.offset[i]) * scale
+            shifted = -mine.r2[i] * scale / (2.0 * math.pi)
+            if (
+                i > low
+                and column[i] == column[low]
+                and abs(place - here) < _CLOSE
+                and abs(shifted - width) < _CLOSE
+            ):
+                continue
+        if i > low:
+            first[groups], last[groups], places[groups] = low, i, here
+            _taps(here, np.float32(width), polynomials, plans.taps[slot, groups])
+            groups += 1
+        if i < count:
+            low, here, width = i, place, shifted
+    order = np.argsort(np.floor(places[:groups]), kind="mergesort")
+    for at in range(groups):
+        plans.order[slot, at] = order[at]
+        below = int(np.floor(places[order[at]]))
+        plans.start[slot, at] = (below - (n_taps // 2 - 1)) % length
+    plans.groups[slot] = groups
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _spread(mine, signal, plans, slot, grid):
+    """Add every column of a plan, weighed by each coil, to ``grid[node, block of coils]``."""
+    row = grid.shape[1]
+    flat_grid, weight = grid.reshape(-1), mine.weight.reshape(-1)
+    flat_taps = plans.taps[slot].reshape(-1)
+    first, last, order, start = (
+        plans.begin[slot],
+        plans.end[slot],
+        plans.order[slot],
+        plans.start[slot],
+    )
+    count = plans.groups[slot]
+    low = 0
+    while low < count:
+        high = low + 1
+        while high < count and start[high] == start[low]:
+            high += 1
+        for block in range(0, row, 2 * COILS):
+            add_columns(
+                (flat_grid, start[low] * row + block, row),
+                (signal[0], signal[1], weight, row, block),
+                (first, last, order, flat_taps),
+                (low, high),
+            )
+        low = high
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _view(stage, run, signal, r2):
+    """The boxes of one run, with ``signal`` in the place of their magnetisation."""
+    spins = stage.spins
+    part = slice(stage.runs.edge[run], stage.runs.edge[run + 1])
+    count = stage.runs.edge[run + 1] - stage.runs.edge[run]
+    return SpinArrays(
+        spins.x[part],
+        spins.y[part],
+        spins.z[part],
+        spins.offset[part],
+        spins.r1[part],
+        r2[:count],
+        spins.transmit[part],
+        spins.transmit_turn[part],
+        spins.weight[part],
+        signal[0, :count],
+        signal[1, :count],
+        spins.mz,
+    )
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _pulse(stage, run, at, mine, room):
+    """Play one pulse to a run."""
+    work, scratch = room
+    events, pulses, length = stage.events, stage.pulses, work.cosine.size
+    kind, slot = events.kind[at], events.kind[at] % _SLOTS
+    catch_up(mine, work, length, events.time[at, 0], events.moment[at, 0], events.turns[at, 0])
+    if scratch.map_tag[slot] != kind:
+        scratch.map_tag[slot] = kind
+        if pulses.table[kind] < 0:
+            plan_stepped(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
+        else:
+            plan_tabulated(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
+    centre = stage.centre[kind]
+    shift(work, (centre[0], centre[1], centre[2]), centre[3])
+    limits = (stage.runs.longest[run], stage.faintest, stage.runs.slowest_r2[run])
+    mix(work, scratch.maps[slot].reshape(-1), length, limits)
+    before, end = events.moment[at, 0], events.moment[at, 1]
+    after = (
+        end[0] - before[0] - centre[0],
+        end[1] - before[1] - centre[1],
+        end[2] - before[2] - centre[2],
+    )
+    shift(work, after, events.time[at, 1] - events.time[at, 0] - centre[3])
+    set_clock(work, events.time[at, 1], end, events.turns[at, 1])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _receive(stage, run, at, views, room, out):
+    """Add a run's signal to one window; return what it saw most of, and how much."""
+    mine, changed = views
+    work, plans, signal = room[0], room[2], room[3]
+    events, windows = stage.events, stage.windows
+    kind = events.kind[at]
+    first, last = stage.runs.edge[run], stage.runs.edge[run + 1]
+    gridded = events.grid_place[at] >= 0
+    gridded = gridded and stage.runs.fastest_r2[run] <= windows.longest_r2[kind]
+    instant = 2 if gridded else 0
+    middle = events.time[at, 2] - work.clock[0]
+    half = 0.5 * (events.time[at, 1] - events.time[at, 0])
+    moment = events.moment[at, 2] - work.clock[1:4]
+    times = (middle, half, events.time[at, instant] - events.time[at, 2])
+    r2_prime = stage.r2_prime[first:last]
+    view = (moment, stage.runs.edges[run], times, stage.silence)
+    best, largest, side = observe(work, work.cosine.size, r2_prime, view, signal)
+    if best < 0:
+        return best, largest
+    # A line too wide for the kernel keeps the decay by T2' that it has at the middle sample.
+    within = gridded and stage.runs.fastest_r2_star[run] > windows.longest_r2[kind]
+    side = 0 if within else side
+    turn_and_decay(mine, work, events.moment[at, instant], events.time[at, instant])
+    cosine, sine, r2, r2_within = work.cosine, work.sine, mine.r2, changed.r2
+    rotate(mine.mx, mine.my, cosine, sine)
+    for i in range(last - first):
+        r2_within[i] = r2[i] + np.float32(side) * r2_prime[i]
+    columns = mine.weight.shape[1]
+    if gridded:
+        slot, tag = kind % _SLOTS, 3 * kind + side + 1
+        length, n_taps = windows.length[kind], windows.polynomials.shape[1]
+        if plans.tag[slot] != tag:
+            plans.tag[slot] = tag
+            line = (windows.gradient[kind], windows.scale[kind], length, windows.polynomials)
+            _plan_columns(changed, stage.column[first:last], line, plans, slot)
+        low = events.grid_place[at]
+        grid = out[low : low + (length + n_taps) * columns].reshape((-1, columns))
+        _spread(mine, signal, plans, slot, grid)
+        return best, largest
+    scratch = room[1]
+    begin_at, end_at = windows.sample_edge[kind], windows.sample_edge[kind + 1]
+    low = events.direct_place[at]
+    samples = out[low : low + (end_at - begin_at) * columns].reshape((-1, columns))
+    course = (windows.moments[begin_at:end_at], windows.times[begin_at:end_at])
+    sum_samples(changed, 0, last - first, course, scratch.weight, scratch.work, samples)
+    return best, largest
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _play_run(stage, run, room, out, seen):
+    """Play a stretch of the programme to one run."""
+    work, scratch, plans, signal, r2 = room
+    runs, events = stage.runs, stage.events
+    scratch.map_tag[:] = -1
+    plans.tag[:] = -1
+    first, last = runs.edge[run], runs.edge[run + 1]
+    scratch.maps[:, :, :] = np.float32(0.0)
+    scratch.weight[:, : last - first] = stage.spins.weight[first:last].T
+    views = (_view(stage, run, signal, stage.spins.r2[first:last]), _view(stage, run, signal, r2))
+    for at in range(events.event.size):
+        kind = events.kind[at]
+        amplitude = largest_transverse(work)
+        amplitude *= math.exp(-runs.slowest_r2[run] * (events.time[at, 0] - work.clock[0]))
+        if events.event[at] == PULSE:
+            change = runs.change[run, kind]
+            if change == np.inf:
+                work.clock[_HEARD] = 0.0
+            least = _AFTERWARDS if work.clock[_HEARD] > 0.0 else stage.tolerance
+            if change == np.inf or change * amplitude > least:
+                _pulse(stage, run, at, views[0], room[:2])
+        elif amplitude > stage.silence:
+            best, largest = _receive(stage, run, at, views, room[:4], out)
+            if largest > 0.1 * amplitude:
+                work.clock[_HEARD] = 1.0
+            score = largest * (last - first)
+            if best >= 0 and score > seen.score[at]:
+                seen.score[at] = score
+                for i in range(3):
+                    seen.key[at, i] = (
+                        work.key[best, i] + events.moment[at, 2, i] - work.clock[1 + i]
+                    )
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def play_boxes(stage, mine, saved, out, seen, stop):
+    """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set.
+
+    ``saved`` holds, for each of them, its magnetisation, its table of configurations and its clock
+    between stretches; return the largest configuration let go for want of room.
+    """
+    edge = stage.runs.edge
+    longest = 16
+    for run in mine:
+        longest = max(longest, (edge[run + 1] - edge[run] + 15) // 16 * 16)
+    columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
+    room = (
+        new_work(longest),
+        new_scratch(longest, columns, n_taps),
+        _new_columns(longest, n_taps),
+        np.zeros((2, longest), np.float32),
+        np.zeros(longest, np.float32),
+    )
+    work = room[0]
+    banks, tables, clocks = saved
+    lost = 0.0
+    for at in range(len(mine)):
+        if stop[0] != 0:
+            return lost
+        if clocks[at, CLOCK] == 0.0:
+            begin(work, longest)
+        else:
+            restore(work, longest, banks[at], tables[at])
+            work.clock[:] = clocks[at, :CLOCK]
+        _play_run(stage, mine[at], room, out, seen)
+        banks[at] = np.empty((work.tally[0], 2 * longest), np.float32)
+        tables[at] = np.empty((work.tally[0], N_SAVED))
+        save(work, longest, banks[at], tables[at])
+        clocks[at, :CLOCK] = work.clock
+        clocks[at, CLOCK] = 1.0
+        lost = max(lost, work.clock[6])
+    return lost
