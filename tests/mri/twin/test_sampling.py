@@ -1,4 +1,4 @@
-"""Isochromats: their places and their share of T2'."""
+"""Isochromats and boxes: their places, their share of T2', their columns."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scanroom.core.errors import ProtocolError
-from scanroom.mri.twin.sampling import isochromats, lattice, rate, voxel_size
+from scanroom.mri.twin.sampling import cut, isochromats, lattice, rate, voxel_size
 from scanroom.subject.model import Subject
 
 AFFINE = np.array([[0, -1e-3, 0, 0.01], [2e-3, 0, 0, -0.02], [0, 0, 5e-3, 0], [0, 0, 0, 1.0]])
@@ -68,3 +68,39 @@ def test_voxel_size_and_rates():
 def test_too_many_isochromats_are_refused():
     with pytest.raises(ProtocolError, match="65 isochromats per voxel; there may be 1 to 64"):
         _grains(65)
+
+
+def _cut(across, axis, shape=(3, 4, 2)):
+    density = np.ones(shape, np.float32)
+    density[1, 2, 0] = 0.0
+    subject = Subject(name="block", field=3.0, affine=AFFINE, maps={"proton_density": density})
+    return cut(subject, density > 0, across, axis)
+
+
+def test_boxes_fill_every_chosen_voxel_without_gap_or_overlap():
+    across = (2, 1, 3)
+    boxes, _ = _cut(across, 2)
+    assert len(boxes.voxel) == 23 * 6
+    assert boxes.n_per_voxel == 6
+    centre = boxes.voxel + boxes.within + 0.5
+    cells = np.floor(centre * across).astype(int)
+    assert np.abs(centre * across - cells - 0.5).max() < 1e-6  # in the middle of its cell
+    assert len(np.unique(cells, axis=0)) == len(cells)
+    assert np.array_equal(cells // np.array(across), boxes.voxel.astype(int))
+
+
+def test_centres_of_boxes_follow_the_affine():
+    boxes, _ = _cut((2, 1, 3), 2)
+    truth = (boxes.voxel + boxes.within) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    assert boxes.position == pytest.approx(truth)
+    assert not boxes.spread.any()  # T2' is the box's own
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_column_holds_what_lies_one_behind_another(axis):
+    boxes, column = _cut((2, 1, 3), axis)
+    place = np.round((boxes.voxel + boxes.within) * 6).astype(int)
+    beside = np.delete(place, axis, axis=1)
+    for number in np.unique(column):
+        assert len(np.unique(beside[column == number], axis=0)) == 1
+    assert len(np.unique(column)) == len(np.unique(beside, axis=0))
