@@ -1,14 +1,21 @@
 """Which scanner plays, and who lies in it."""
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Ratio
 from scanroom.mri.limits import limits_for
 from scanroom.mri.system import System, system
 from scanroom.mri.twin import IDEAL, Faults, Twin
+from scanroom.mri.twin.fields import static_field
 from scanroom.physics.receiver import Receiver, noise_bandwidth
 from scanroom.subject import load_subject
+from scanroom.subject.model import Subject
 
 MAX_COILS = 64
 
@@ -56,12 +63,28 @@ class Station:
         return 1.0 if self.perfect else noise_bandwidth(Receiver(full_scale=1.0))
 
     def make_device(self) -> Twin:
-        """Put the subject into the twin."""
-        subject = load_subject(self.subject, self.scanner.field)
+        """Put the subject into the twin, where it stays as long as nothing else is asked for."""
+        file = Path(self.subject)
+        stamp = file.stat().st_mtime_ns if file.is_file() else 0
+        subject, static_field = _laid_in(self.subject, stamp, self.system, self.perfect)
         return Twin(
             subject,
             system=self.scanner,
             faults=IDEAL if self.perfect else Faults(),
             seed=self.seed,
             n_coils=self.n_coils,
+            static_field=static_field,
         )
+
+
+@functools.lru_cache(maxsize=1)
+def _laid_in(
+    name: str,
+    _stamp: int,
+    system_name: str,
+    perfect: bool,  # noqa: FBT001
+) -> tuple[Subject, Float32[np.ndarray, "x y z"]]:
+    """The subject and the field it makes in the magnet: the same for all scans of an exam."""
+    scanner = system(system_name)
+    subject = load_subject(name, scanner.field)
+    return subject, static_field(subject, scanner, IDEAL if perfect else Faults())

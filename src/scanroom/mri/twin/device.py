@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex64, Float
+from jaxtyping import Complex64, Float, Float32
 
 import scanroom
 from scanroom.core.errors import DeviceError, InterlockOpen, ProtocolError
@@ -88,7 +88,10 @@ def _loudest(spins: list[Spins]) -> float:
 
 
 class Twin:
-    """Digital twin of the scanner, with a subject inside."""
+    """Digital twin of the scanner, with a subject inside.
+
+    ``static_field`` [Hz] is what `fields.static_field` says of it, if that is known already.
+    """
 
     name = "scanroom-mri-twin"
 
@@ -101,6 +104,7 @@ class Twin:
         seed: int = 0,
         n_coils: int = 8,
         effort: Effort | None = None,
+        static_field: Float32[np.ndarray, "x y z"] | None = None,
     ) -> None:
         if not 1 <= n_coils <= MAX_COILS:
             raise ProtocolError(
@@ -118,7 +122,7 @@ class Twin:
         self._control = Control()
         self._armed: tuple[Drive, str, Program] | None = None
         self._n_played = 0
-        self._field: np.ndarray | None = None
+        self._field = static_field
         self._covariance: np.ndarray | None = None
         self._truth: dict[str, Any] = {}
 

@@ -32,8 +32,8 @@ _SLOTS = 3 * MOST + 2
 _SAME = 1.0
 
 # Places in the clock of a run.
-_TIME, _MOMENT, _RECOVERED, _PENDING, _LOST, HEARD = 0, 1, 4, 5, 6, 7
-CLOCK = 8
+_TIME, _MOMENT, _RECOVERED, _PENDING, _LOST, HEARD, LOUD = 0, 1, 4, 5, 6, 7, 8
+CLOCK = 9
 
 
 class Work(NamedTuple):
@@ -320,6 +320,11 @@ def mix(work, maps, length, limits):
         limit = max(2.0 * limit, 1e-9)
         work.clock[_LOST] = max(work.clock[_LOST], limit)
     work.tally[0] = count
+    loudest = 0.0
+    for at in range(count):
+        if work.kind[at] == _F:
+            loudest = max(loudest, work.size[at])
+    work.clock[LOUD] = loudest
 
 
 @njit(cache=True, nogil=True)
@@ -345,17 +350,6 @@ def set_clock(work, time, moment, turns):
     work.clock[_PENDING] = -turns
 
 
-@njit(cache=True, nogil=True)
-@no_type_check
-def largest_transverse(work):
-    """Size of the largest transverse configuration."""
-    kind, sizes, largest = work.kind, work.size, 0.0
-    for at in range(work.tally[0]):
-        if kind[at] == _F and sizes[at] > largest:
-            largest = sizes[at]
-    return largest
-
-
 @njit(inline="always")
 @no_type_check
 def _sinc(turns):
@@ -366,13 +360,20 @@ def _sinc(turns):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _list_seen(work, view):
-    """Share of every configuration that is seen; return the dominant one, its size and side."""
+def list_seen(states, count, view):
+    """Share of every configuration that a receiver sees; the dominant one (-1: none) and its size.
+
+    A box shows of a configuration its own Fourier transform. ``states`` are the keys, kinds, sizes
+    and (written) shares; ``view`` is the moment from the run's clock to the window's middle sample,
+    the box's edges, the time to that sample, half the window [s] and the size below which
+    a configuration is not looked at. Third answer: the sign of the dominant one's time, 0 if it
+    passes through zero within the window.
+    """
+    key, kind, sizes, shares = states
     moment, edges, times, faintest = view
-    key, kind, sizes, shares = work.key, work.kind, work.size, work.share
-    mx, my, mz = moment[0], moment[1], moment[2]
+    mx, my, mz = moment
     best, largest = -1, 0.0
-    for at in range(work.tally[0]):
+    for at in range(count):
         shares[at] = 0.0
         if kind[at] != _F or sizes[at] <= faintest:
             continue
@@ -380,6 +381,8 @@ def _list_seen(work, view):
         share = 1.0
         for axis in range(3):
             share *= _sinc(kx * edges[axis, 0] + ky * edges[axis, 1] + kz * edges[axis, 2])
+            if abs(share) * sizes[at] <= faintest:
+                break
         if abs(share) * sizes[at] > faintest:
             shares[at] = share
             if abs(share) * sizes[at] > largest:
@@ -391,7 +394,7 @@ def _list_seen(work, view):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _add_seen(total, part, how, r2_prime):
+def _add_share(total, part, how, r2_prime):
     """Add one configuration, its share of what is seen and its relaxation by T2' in ``how``."""
     share, late = how
     if late == 0.0:
@@ -404,29 +407,18 @@ def _add_seen(total, part, how, r2_prime):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def observe(work, length, r2_prime, view, signal):
-    """Add up what the receiver sees of every transverse configuration; return the dominant one.
+def add_seen(work, length, r2_prime, late, signal):
+    """Add up what `list_seen` found: the transverse magnetisation of every box at the clock.
 
-    ``view`` is the moment from the run's clock to the window's middle sample, the box's edges, the
-    times [s] from the clock to that sample, half the window and from there to the instant wanted,
-    and the size below which a configuration is not looked at. A box shows of a configuration its
-    own Fourier transform. ``signal`` takes the transverse magnetisation of every box at the clock,
-    relaxed by T2' as at the instant. The answer is the dominant configuration (-1: none), how large
-    it is, and the sign of its time.
+    It is relaxed by T2' as it will be ``late`` [s] after the clock.
     """
-    times = view[2]
-    best, largest, side = _list_seen(work, view)
-    if best < 0:
-        return best, largest, side
-    bank, slot, key, shares = work.banks[work.tally[1]], work.slot, work.key, work.share
     real, imag = signal[0], signal[1]
     real[:] = np.float32(0.0)
     imag[:] = np.float32(0.0)
+    bank, slot, key, shares = work.banks[work.tally[1]], work.slot, work.key, work.share
     for at in range(work.tally[0]):
         if shares[at] != 0.0:
-            time = key[at, 3] + times[0] + (times[2] if side != 0 else 0.0)
-            how = (np.float32(shares[at]), np.float32(abs(time)))
+            how = (np.float32(shares[at]), np.float32(abs(key[at, 3] + late)))
             place = slot[at] * 2 * length
-            _add_seen(real, bank[place : place + length], how, r2_prime)
-            _add_seen(imag, bank[place + length : place + 2 * length], how, r2_prime)
-    return best, largest, side
+            _add_share(real, bank[place : place + length], how, r2_prime)
+            _add_share(imag, bank[place + length : place + 2 * length], how, r2_prime)

@@ -95,7 +95,6 @@ def simulate_boxes(
                 windows,
                 _centres(program),
                 settings.tolerance,
-                settings.silence,
                 settings.faintest,
             )
             jobs = [

@@ -8,21 +8,20 @@ from numba import njit
 
 from scanroom.physics.spins.configurations import (
     CLOCK,
+    HEARD,
+    LOUD,
+    add_seen,
     begin,
     catch_up,
-    largest_transverse,
+    list_seen,
     mix,
     new_work,
-    observe,
     restore,
     rotate,
     save,
     set_clock,
     shift,
     turn_and_decay,
-)
-from scanroom.physics.spins.configurations import (
-    HEARD as _HEARD,
 )
 from scanroom.physics.spins.direct import sum_samples
 from scanroom.physics.spins.playing import (
@@ -78,7 +77,6 @@ class BoxStage(NamedTuple):
     windows: Windows
     centre: np.ndarray
     tolerance: float
-    silence: float
     faintest: float
 
 
@@ -254,8 +252,8 @@ def _pulse(stage, run, at, mine, room):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _receive(stage, run, at, views, room, out):
-    """Add a run's signal to one window; return what it saw most of, and how much."""
+def _receive(stage, run, at, found, views, room, out):
+    """Add a run's signal to one window; ``found`` is the answer of `list_seen`."""
     mine, changed = views
     work, plans, signal = room[0], room[2], room[3]
     events, windows = stage.events, stage.windows
@@ -264,21 +262,15 @@ def _receive(stage, run, at, views, room, out):
     gridded = events.grid_place[at] >= 0
     gridded = gridded and stage.runs.fastest_r2[run] <= windows.longest_r2[kind]
     instant = 2 if gridded else 0
-    middle = events.time[at, 2] - work.clock[0]
-    half = 0.5 * (events.time[at, 1] - events.time[at, 0])
-    moment = events.moment[at, 2] - work.clock[1:4]
-    times = (middle, half, events.time[at, instant] - events.time[at, 2])
-    r2_prime = stage.r2_prime[first:last]
-    view = (moment, stage.runs.edges[run], times, stage.silence)
-    best, largest, side = observe(work, work.cosine.size, r2_prime, view, signal)
-    if best < 0:
-        return best, largest
     # A line too wide for the kernel keeps the decay by T2' that it has at the middle sample.
-    within = gridded and stage.runs.fastest_r2_star[run] > windows.longest_r2[kind]
-    side = 0 if within else side
+    wide = gridded and stage.runs.fastest_r2_star[run] > windows.longest_r2[kind]
+    side = 0 if wide else found[2]
+    late = events.time[at, instant if side != 0 else 2] - work.clock[0]
+    r2_prime = stage.r2_prime[first:last]
+    add_seen(work, work.cosine.size, r2_prime, late, signal)
     turn_and_decay(mine, work, events.moment[at, instant], events.time[at, instant])
-    cosine, sine, r2, r2_within = work.cosine, work.sine, mine.r2, changed.r2
-    rotate(mine.mx, mine.my, cosine, sine)
+    r2, r2_within = mine.r2, changed.r2
+    rotate(mine.mx, mine.my, work.cosine, work.sine)
     for i in range(last - first):
         r2_within[i] = r2[i] + np.float32(side) * r2_prime[i]
     columns = mine.weight.shape[1]
@@ -292,20 +284,46 @@ def _receive(stage, run, at, views, room, out):
         low = events.grid_place[at]
         grid = out[low : low + (length + n_taps) * columns].reshape((-1, columns))
         _spread(mine, signal, plans, slot, grid)
-        return best, largest
+        return
     scratch = room[1]
     begin_at, end_at = windows.sample_edge[kind], windows.sample_edge[kind + 1]
     low = events.direct_place[at]
     samples = out[low : low + (end_at - begin_at) * columns].reshape((-1, columns))
     course = (windows.moments[begin_at:end_at], windows.times[begin_at:end_at])
     sum_samples(changed, 0, last - first, course, scratch.weight, scratch.work, samples)
-    return best, largest
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _note(seen, at, score, key, moment):
+    """Remember the order that a window saw most of."""
+    seen.score[at] = score
+    for i in range(3):
+        seen.key[at, i] = key[i] + moment[i]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _look(found, events, at, edges, faintest):
+    """`list_seen` at one window."""
+    key, kind, sizes, shares, tally, clock = found
+    time, moment = events
+    elapsed = (
+        moment[at, 2, 0] - clock[1],
+        moment[at, 2, 1] - clock[2],
+        moment[at, 2, 2] - clock[3],
+    )
+    times = (time[at, 2] - clock[0], 0.5 * (time[at, 1] - time[at, 0]))
+    return list_seen((key, kind, sizes, shares), tally[0], (elapsed, edges, times, faintest))
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def _play_run(stage, run, room, out, seen):
-    """Play a stretch of the programme to one run."""
+    """Play a stretch of the programme to one run.
+
+    Most events do nothing to most runs: they are passed over before anything is called or cut.
+    """
     work, scratch, plans, signal, r2 = room
     runs, events = stage.runs, stage.events
     scratch.map_tag[:] = -1
@@ -314,28 +332,31 @@ def _play_run(stage, run, room, out, seen):
     scratch.maps[:, :, :] = np.float32(0.0)
     scratch.weight[:, : last - first] = stage.spins.weight[first:last].T
     views = (_view(stage, run, signal, stage.spins.r2[first:last]), _view(stage, run, signal, r2))
-    for at in range(events.event.size):
-        kind = events.kind[at]
-        amplitude = largest_transverse(work)
-        amplitude *= math.exp(-runs.slowest_r2[run] * (events.time[at, 0] - work.clock[0]))
-        if events.event[at] == PULSE:
-            change = runs.change[run, kind]
-            if change == np.inf:
-                work.clock[_HEARD] = 0.0
-            least = _AFTERWARDS if work.clock[_HEARD] > 0.0 else stage.tolerance
-            if change == np.inf or change * amplitude > least:
+    states = (work.key, work.kind, work.size, work.share, work.tally, work.clock)
+    event, kinds, time, clock = events.event, events.kind, events.time, work.clock
+    changes, edges, slowest = runs.change[run], runs.edges[run], runs.slowest_r2[run]
+    course = (time, events.moment)
+    for at in range(event.size):
+        change = changes[kinds[at]] if event[at] == PULSE else 0.0
+        if change == np.inf:
+            clock[HEARD] = 0.0
+            _pulse(stage, run, at, views[0], room[:2])
+            continue
+        amplitude = clock[LOUD] * math.exp(-slowest * (time[at, 0] - clock[0]))
+        if event[at] == PULSE:
+            least = _AFTERWARDS if clock[HEARD] > 0.0 else stage.tolerance
+            if change * amplitude > least:
                 _pulse(stage, run, at, views[0], room[:2])
-        elif amplitude > stage.silence:
-            best, largest = _receive(stage, run, at, views, room[:4], out)
-            if largest > 0.1 * amplitude:
-                work.clock[_HEARD] = 1.0
-            score = largest * (last - first)
-            if best >= 0 and score > seen.score[at]:
-                seen.score[at] = score
-                for i in range(3):
-                    seen.key[at, i] = (
-                        work.key[best, i] + events.moment[at, 2, i] - work.clock[1 + i]
-                    )
+        elif amplitude > stage.faintest:
+            found = _look(states, course, at, edges, stage.faintest)
+            if found[0] < 0:
+                continue
+            _receive(stage, run, at, found, views, room[:4], out)
+            if found[1] > 0.1 * amplitude:
+                clock[HEARD] = 1.0
+            if found[1] * (last - first) > seen.score[at]:
+                moment = events.moment[at, 2] - clock[1:4]
+                _note(seen, at, found[1] * (last - first), work.key[found[0]], moment)
 
 
 @njit(cache=True, nogil=True)
