@@ -155,7 +155,9 @@ class GradientEcho(Imaging):
 class SpinEcho(Imaging):
     """A 2-D spin echo with interleaved slices.
 
-    ``crusher_cycles`` of phase are laid over the slice on each side of the refocusing pulse.
+    ``crusher_cycles`` of phase are laid over the slice on each side of the refocusing pulse, whose
+    slice is drawn ``refocusing_ratio`` times as thick as that of the excitation: a half turn is
+    complete over two thirds of its slice alone.
     """
 
     flip_angle: Radian = bounded(
@@ -170,6 +172,9 @@ class SpinEcho(Imaging):
     )
     refocusing_duration: Second = bounded(
         0.1e-3, 20e-3, "peak B1; T2 during the pulse", "Choose another duration.", default=4e-3
+    )
+    refocusing_ratio: Ratio = bounded(
+        1.0, 4.0, "refocusing reaches into neighbouring slices", "Choose 1.2 to 2.", default=1.5
     )
     crusher_cycles: Ratio = bounded(0.5, 32.0, "gradient time", "Choose 2 to 8.", default=4.0)
 

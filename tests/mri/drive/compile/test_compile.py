@@ -195,6 +195,27 @@ def test_excitation_is_a_quarter_turn_from_refocusing_on_every_slice():
     assert np.exp(1j * phase[kind == "r"]) == pytest.approx(1, abs=1e-8)
 
 
+def test_refocusing_of_a_spin_echo_turns_by_a_quarter_each_repetition():
+    drive = compile_drive(small("brain-se", averages=2, dummies=3), SYSTEMS["3T"])
+    phase, kind = phase_at_centre(drive), np.array(drive.pulses.use)
+    assert np.exp(1j * phase[kind == "e"]) == pytest.approx(1j, abs=1e-8)  # 1e-6 Hz
+    repetition = np.arange(np.count_nonzero(kind == "r")) // 3
+    assert np.exp(1j * phase[kind == "r"]) == pytest.approx(1j**repetition, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["brain-se", "acr-t1-se", "lowfield-se", "brain-t2-tse"])
+@pytest.mark.parametrize("changes", [{}, {"averages": 2, "dummies": 3, "partial_fourier": 0.75}])
+def test_every_line_of_a_spin_echo_is_received_at_one_phase(name, changes):
+    """Hahn 1950: an echo's phase is twice that of refocusing less that of the excitation."""
+    drive = compile_drive(small(name, **changes), system_of(name))
+    phase, kind = phase_at_centre(drive), np.array(drive.pulses.use)
+    before = np.searchsorted(drive.pulses.start, drive.windows.start) - 1
+    excitation = phase[kind == "e"][np.cumsum(kind == "e")[before] - 1]
+    assert np.all(kind[before] == "r")
+    echo = 2 * phase[before] - excitation
+    assert np.exp(1j * (echo - drive.windows.phase)) == pytest.approx(-1, abs=1e-8)  # 1e-6 Hz
+
+
 def phase_at_centre(drive):
     pulses = drive.pulses
     centre = np.array([drive.shapes[shape].centre for shape in pulses.shape])
@@ -202,7 +223,8 @@ def phase_at_centre(drive):
 
 
 def test_spoiling_phase_follows_zur_and_the_receiver_follows_the_pulse():
-    protocol = small("brain-t1-gre", dummies=0, partial_fourier=1.0)
+    increment = math.radians(117)
+    protocol = small("brain-t1-gre", dummies=0, partial_fourier=1.0, spoiling_increment=increment)
     drive = compile_drive(protocol, SYSTEMS["3T"])
     n = np.repeat(np.arange(16), 3)
     expected = np.exp(1j * math.radians(117) * n * (n + 1) / 2)

@@ -5,7 +5,6 @@ import pytest
 
 from scanroom.mri.drive.compile.profile import (
     APODISATION,
-    REFOCUSING_RATIO,
     cayley_klein,
     echo_width,
     excitation_width,
@@ -60,15 +59,16 @@ def bloch(angle, time_bandwidth, offset, start):
     return vectors
 
 
-def test_echo_width_agrees_with_rotating_vectors():
+@pytest.mark.parametrize("ratio", [1.5, 2.0])
+def test_echo_width_agrees_with_rotating_vectors(ratio):
     offset = np.linspace(0, 1.5, 601)
     excited = bloch(np.pi / 2, 4.0, offset, (0, 0, 1))
     transverse = np.hypot(excited[:, 0], excited[:, 1])
     # Refocused share of a crushed echo: (x -> x) minus (y -> y), halved, is |beta|^2.
-    inside = offset / REFOCUSING_RATIO
+    inside = offset / ratio
     along = bloch(np.pi, 4.0, inside, (1, 0, 0))
     across = bloch(np.pi, 4.0, inside, (0, 1, 0))
     share = np.abs((along[:, 0] - across[:, 1]) / 2 + 1j * (along[:, 1] + across[:, 0]) / 2)
     echo = transverse * share
     expected = 2 * offset[np.argmax(echo < echo[0] / 2)]
-    assert echo_width(np.pi / 2, np.pi, 4.0) == pytest.approx(expected, abs=6e-3)  # grid
+    assert echo_width(np.pi / 2, np.pi, 4.0, ratio) == pytest.approx(expected, abs=6e-3)  # grid

@@ -14,9 +14,6 @@ from scanroom.core.units import Radian, Ratio
 
 # Hamming's window: 0.54 + 0.46 cos.
 APODISATION = 0.46
-# The refocused slice drawn this much wider than the excited one: the narrower refocusing profile
-# then covers the excited slice.
-REFOCUSING_RATIO = 1.5
 _STEPS = 500
 _OFFSETS = np.linspace(0.0, 2.5, 1001)
 
@@ -28,13 +25,13 @@ def excitation_width(angle: Radian, time_bandwidth: Ratio) -> Ratio:
 
 
 @lru_cache(maxsize=64)
-def echo_width(angle: Radian, refocusing: Radian, time_bandwidth: Ratio) -> Ratio:
+def echo_width(angle: Radian, refocusing: Radian, time_bandwidth: Ratio, ratio: Ratio) -> Ratio:
     """Width of a crushed spin echo, in nominal thicknesses of the excitation.
 
-    The refocusing pulse is drawn ``REFOCUSING_RATIO`` times as wide.
+    The refocusing pulse is drawn ``ratio`` times as wide.
     """
     excited = _excited(angle, time_bandwidth, _OFFSETS)
-    _, beta = cayley_klein(refocusing, time_bandwidth, _OFFSETS / REFOCUSING_RATIO)
+    _, beta = cayley_klein(refocusing, time_bandwidth, _OFFSETS / ratio)
     return _full_width(np.abs(excited) * np.abs(beta) ** 2)
 
 
