@@ -32,7 +32,7 @@ from scanroom.mri.raw.reader import read_raw
 from scanroom.mri.raw.writer import RawWriter
 from scanroom.mri.recon import reconstruct
 from scanroom.mri.system import system
-from scanroom.mri.twin import Effort, Faults, Twin
+from scanroom.mri.twin import Faults, Twin
 from scanroom.subject import load_subject
 from validation.table import markdown, say, show
 
@@ -45,19 +45,14 @@ CENTRE = np.array([0.016, -0.010, 0.0])
 """Off the axes [m], so that an image that is mirrored or transposed misses it."""
 RADIUS = 0.04
 SPHERES = {
-    "fine": (1.07e-3, None),
-    "coarse": (2.3e-3, None),
-    "sparse": (4.3e-3, None),
-    "many": (2.14e-3, 61),
+    "fine": 1.07e-3,
+    "coarse": 2.3e-3,
+    "sparse": 4.3e-3,
 }
-"""Edge of the voxels [m], off the pixels of any image, and isochromats of each if not the twin's
-own."""
+"""Edge of the voxels [m], off the pixels of any image."""
 LONGEST = 60.0
 PATIENCE = {"fine": 8.0, "coarse": 30.0, "sparse": LONGEST}
 """Seconds of play allowed on each sphere; what would take longer is played on the next."""
-CANCELLING = ("02_rf_pulses",)
-"""Their refocusing slice is thin, and what it leaves of a thick excited slab must cancel: with a
-few isochromats the rest is brighter than the image. These files are played with many."""
 LOOKING = 0.25
 """Share of the time allowed after which the time needed is estimated."""
 WHY = "why not, or note"
@@ -74,9 +69,9 @@ NOTES = {
     "gre_rad": "three spokes: no image yet",
 }
 """Files whose picture is not to be a disc."""
-PIXEL_ALLOWED, VOXEL_ALLOWED = 1.0, 0.71
+PIXEL_ALLOWED, VOXEL_ALLOWED = 1.0, 0.5
 """Of a pixel: the shim error of 3 Hz moves echo-planar images by up to 0.3, a rim is found to
-about a half. Of a voxel: isochromats stand aside by up to a half along each of two axes."""
+about a half. Of a voxel: the sphere's rim is a staircase."""
 PLAYED, BY_READER, BY_GATE, TOO_LONG = "played", "refused: file", "refused: gate", "too long"
 PARTS = ("centre", "radius")
 KINDS = (PLAYED, BY_READER, BY_GATE, TOO_LONG)
@@ -96,15 +91,14 @@ def twin_with_sphere(name: str) -> Twin:
     Coil and transmitter are uniform, so that the picture of the sphere is known; the other faults
     of the twin stay.
     """
-    voxel, n = SPHERES[name]
+    voxel = SPHERES[name]
     x, y, z = CENTRE.tolist()
     scanner = system("3T")
     subject = load_subject(
         "sphere", scanner.field, radius=RADIUS, centre=(x, y, z), tissue="white", resolution=voxel
     )
-    effort = Effort(isochromats=n, in_trains=n, columns=False) if n else Effort()
     faults = Faults(coils=False, b1=False)
-    return Twin(subject, system=scanner, faults=faults, n_coils=1, effort=effort)
+    return Twin(subject, system=scanner, faults=faults, n_coils=1)
 
 
 def expected_radius(distance: float, thickness: float) -> float:
@@ -178,8 +172,8 @@ def pictured(result: Result, thickness: float, voxel: float) -> tuple[np.ndarray
     at = x[..., None] * affine[:3, 0] + y[..., None] * affine[:3, 1]
     at = at + affine[:3, 3] + chosen * affine[:3, 2] - CENTRE
     away = np.linalg.norm(at - (at @ normal)[..., None] * normal, axis=-1)
-    # Where few isochromats stand in a pixel the picture is grainy; to smooth it by a voxel leaves
-    # the edge, at half its height, where it is.
+    # Where a pixel is smaller than a voxel its noise shows; to smooth it by a voxel leaves the
+    # edge, at half its height, where it is.
     smooth = gaussian_filter(image, voxel / pixel)
     level = float(np.median(smooth[away < max(0.5 * RADIUS, float(pixel.max()))]))
     bright = smooth > level / 2
@@ -218,7 +212,7 @@ def whole_way(path: Path, twins: dict[str, Twin], work: Path) -> Outcome:
         drive = read_seq(path, field=scanner.field)
         row |= {"version": ".".join(map(str, drive.version)), "windows": len(drive.windows.start)}
         cleared = clear(drive, limits_for(scanner, mode="first-level"))
-        readouts = _played(cleared, twins, row, path)
+        readouts = _played(cleared, twins, row)
     except FormatError as error:
         return Outcome(row | {"outcome": BY_READER, WHY: str(error)})
     except SafetyRefusal as error:
@@ -240,14 +234,9 @@ def whole_way(path: Path, twins: dict[str, Twin], work: Path) -> Outcome:
     return _imaged(row, raw, encoding) if kind == "image" else Outcome(row)
 
 
-def _played(
-    cleared: Cleared[Drive], twins: dict[str, Twin], row: dict[str, Any], path: Path
-) -> list[Readout]:
+def _played(cleared: Cleared[Drive], twins: dict[str, Twin], row: dict[str, Any]) -> list[Readout]:
     """Play on the finest sphere that does not take too long."""
-    ladder = dict(PATIENCE)
-    if any(part in path.parts for part in CANCELLING):
-        ladder = {"many": LONGEST}
-    for name, longest in ladder.items():
+    for name, longest in PATIENCE.items():
         row["sphere"] = name
         try:
             readouts, row["play [s]"] = play(cleared, twins[name], longest)
@@ -264,7 +253,7 @@ def _imaged(row: dict[str, Any], raw: Path, encoding: Encoding) -> Outcome:
     except ScanroomError as error:
         return Outcome(row | {WHY: f"no image: {error}"})
     row[WHY] = NOTES.get(Path(row["file"]).stem)
-    image, found = pictured(results[0], encoding.encoded_fov[2], SPHERES[row["sphere"]][0])
+    image, found = pictured(results[0], encoding.encoded_fov[2], SPHERES[row["sphere"]])
     shape = " x ".join(map(str, results[0].array.shape[::-1]))
     row |= {"matrix": f"{len(results)} of {shape}", **found}
     return Outcome(row, image)
@@ -305,11 +294,7 @@ def everything() -> list[Outcome]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The table and what its columns mean."""
-    spheres = "; ".join(
-        f"{name}: voxels of {1e3 * voxel:g} mm"
-        + (f", {n} isochromats in each" if n else ", the twin's own number of isochromats")
-        for name, (voxel, n) in SPHERES.items()
-    )
+    spheres = "; ".join(f"{name}: voxels of {1e3 * voxel:g} mm" for name, voxel in SPHERES.items())
     return (
         "# Public Pulseq files, played\n\n"
         f"Made by `{COMMAND}`. Every `.seq` file of the shared data is read, held against the gate "
