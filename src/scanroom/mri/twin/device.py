@@ -53,7 +53,7 @@ class Effort:
     """
 
     engine: str = "continuum"
-    step: float = 0.5
+    step: float = 1.0
     isochromats: int = 3
     in_trains: int = 5
     columns: bool = True

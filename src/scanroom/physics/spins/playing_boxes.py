@@ -40,7 +40,7 @@ _SLOTS = 8
 # Boxes of one column share their place in the spectrum when they are closer than this, in bins of
 # the fine grid, and when their widths differ by less: a phase of 0.005 turns at the window's ends.
 _CLOSE = 0.02
-# Phase [rad] by which a pulse of another slice may turn what is left of an echo already received.
+# Phase [rad] by which a pulse that tilts nothing may turn what is left once a window has been open.
 _AFTERWARDS = 0.2
 N_SAVED = 6
 
@@ -347,13 +347,13 @@ def _play_run(stage, run, room, out, seen):
             least = _AFTERWARDS if clock[HEARD] > 0.0 else stage.tolerance
             if change * amplitude > least:
                 _pulse(stage, run, at, views[0], room[:2])
-        elif amplitude > stage.faintest:
+            continue
+        clock[HEARD] = 1.0
+        if amplitude > stage.faintest:
             found = _look(states, course, at, edges, stage.faintest)
             if found[0] < 0:
                 continue
             _receive(stage, run, at, found, views, room[:4], out)
-            if found[1] > 0.1 * amplitude:
-                clock[HEARD] = 1.0
             if found[1] * (last - first) > seen.score[at]:
                 moment = events.moment[at, 2] - clock[1:4]
                 _note(seen, at, found[1] * (last - first), work.key[found[0]], moment)
