@@ -30,7 +30,7 @@ from scanroom.mri.raw.model import Readout
 from scanroom.mri.raw.writer import RawWriter
 from scanroom.mri.recon import reconstruct
 from scanroom.mri.system import system
-from scanroom.mri.twin import Effort, Faults, Twin
+from scanroom.mri.twin import Faults, Twin
 from scanroom.physics.coils import head_array, receive_sensitivity
 from scanroom.physics.receiver import Receiver, noise_bandwidth
 from scanroom.physics.thermal_noise import (
@@ -81,7 +81,7 @@ def scanned(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     dwell = round(float(encoding.dwell[0]) / SCANNER.window_raster) * SCANNER.window_raster
     share = noise_bandwidth(Receiver(full_scale=1.0))
     encoding = replace(encoding, noise_dwell=dwell, noise_bandwidth=share)
-    twin = Twin(sphere(), system=SCANNER, faults=FAULTS, effort=Effort(isochromats=8))
+    twin = Twin(sphere(), system=SCANNER, faults=FAULTS)
     limits = limits_for(SCANNER)
     # One noise scan for all: its own error of 1 % would be a difference of their scales.
     noise = received(twin, clear(compile_noise(SCANNER, dwell, 8192), limits))

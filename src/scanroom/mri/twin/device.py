@@ -21,7 +21,7 @@ from scanroom.mri.twin.programme import programme
 from scanroom.mri.twin.sampling import Isochromats, cut, isochromats, rate, voxel_size
 from scanroom.physics.coils import head_array
 from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
-from scanroom.physics.spins.continuum import Boxes, boxes_across, simulate_boxes
+from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
 from scanroom.physics.spins.program import Program
@@ -125,6 +125,7 @@ class Twin:
         self._field = static_field
         self._covariance: np.ndarray | None = None
         self._truth: dict[str, Any] = {}
+        self._lost = Lost()
 
     @property
     def truth(self) -> Mapping[str, Any]:
@@ -139,6 +140,7 @@ class Twin:
             "faults": dataclasses.asdict(self.faults),
             "effort": dataclasses.asdict(self.effort),
             "static_field_hz": self._static_field(),
+            "largest_configuration_lost": self._lost.size,
             **self._truth,
         }
 
@@ -246,7 +248,8 @@ class Twin:
             return simulate(program, spins, effort.settings, control), _loudest([spins])
         parts = self._boxes(program, (bright, faint))
         self._truth |= {"n_boxes": sum(len(part.spins) for part in parts)}
-        signals = simulate_boxes(program, parts, effort.settings, control)
+        self._lost = Lost()
+        signals = simulate_boxes(program, parts, effort.settings, control, self._lost)
         return signals, _loudest([part.spins for part in parts])
 
     def _spins(
