@@ -93,7 +93,7 @@ def test_orders_of_other_times_stay_apart_only_where_t2_prime_tells_them_apart()
         rng, work = np.random.default_rng(2), new_work(LENGTH)
         begin(work, LENGTH)
         for wait in (1e-3, 3e-3, 5e-3):
-            mix(work, _maps(rng)[2].reshape(-1), LENGTH, (longest, 0.0, 0.0))
+            mix(work, _maps(rng)[2].reshape(-1), LENGTH, ((1.0, longest), 0.0, 0.0))
             shift(work, (0.0, 0.0, 0.0), wait)
         counts.append(int(work.tally[0]))
     assert counts[0] == 2  # transverse, longitudinal

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Complex64, Float, Float32
+from jaxtyping import Bool, Complex64, Float, Float32
 
 import scanroom
 from scanroom.core.errors import DeviceError, InterlockOpen, ProtocolError
@@ -21,6 +21,9 @@ from scanroom.mri.twin.programme import programme
 from scanroom.mri.twin.sampling import Isochromats, cut, isochromats, rate, voxel_size
 from scanroom.physics.coils import head_array
 from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
+from scanroom.physics.spins.classes import Classes, Voxels, classes_of
+from scanroom.physics.spins.classes import slice_axis as slice_axis_of
+from scanroom.physics.spins.classwise import simulate_classes
 from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
@@ -36,7 +39,7 @@ from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
-ENGINES = ("continuum", "isochromats")
+ENGINES = ("auto", "classes", "continuum", "isochromats")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ class Effort:
     more than the tolerance of the settings get none.
     """
 
-    engine: str = "continuum"
+    engine: str = "auto"
     step: float = 1.0
     isochromats: int = 3
     in_trains: int = 5
@@ -246,9 +249,19 @@ class Twin:
             spins = self._spins(program, (bright, faint), has_trains(drive))
             self._truth |= {"n_isochromats": len(spins)}
             return simulate(program, spins, effort.settings, control), _loudest([spins])
+        self._lost = Lost()
+        if effort.engine in {"auto", "classes"}:
+            found = self._classes(program, bright, faint)
+            if found is not None:
+                voxels, classes = found
+                self._truth |= {"engine": "classes", "n_nodes": len(classes.nodes.spins)}
+                signals = simulate_classes(
+                    program, voxels, classes, effort.settings, control, self._lost
+                )
+                return signals, float(np.abs(voxels.weight).sum(axis=0).max(initial=0.0))
+        self._truth |= {"engine": "continuum"}
         parts = self._boxes(program, (bright, faint))
         self._truth |= {"n_boxes": sum(len(part.spins) for part in parts)}
-        self._lost = Lost()
         signals = simulate_boxes(program, parts, effort.settings, control, self._lost)
         return signals, _loudest([part.spins for part in parts])
 
@@ -267,6 +280,55 @@ class Twin:
             for where, n in zip(chosen, (n_each, 1), strict=True)
         ]
         return joined([self._part(part) for part in grains])
+
+    def _classes(
+        self,
+        program: Program,
+        bright: Bool[np.ndarray, "x y z"],
+        faint: Bool[np.ndarray, "x y z"],
+    ) -> tuple[Voxels, Classes] | None:
+        """The part of the subject that the programme excites, and nodes for it."""
+        subject, faults = self.subject, self.faults
+        size = float(np.linalg.norm(np.array(bright.shape) * voxel_size(subject)))
+        axis = slice_axis_of(program, subject.affine, size)
+        if axis is None:
+            return None
+        index = np.argwhere(bright | faint)
+        if not len(index):
+            return None
+        x, y, z = index.T
+        maps = subject.maps
+        field = self._static_field()
+        slope = np.stack(
+            [
+                np.gradient(field, axis=k)[x, y, z] if field.shape[k] > 1 else np.zeros(len(x))
+                for k in range(3)
+            ],
+            axis=1,
+        ).astype(np.float32)
+        position = index @ subject.affine[:3, :3].T + subject.affine[:3, 3]
+        scale = maps["proton_density"][x, y, z] * signal_scale(
+            self.system.field, float(np.prod(voxel_size(subject)))
+        )
+        weight = fields.receive(position, self._array, faults)
+        weight *= scale.astype(np.float32)[:, None]
+        r2_prime = np.zeros(len(x), np.float32)
+        if faults.t2_prime and "t2_prime" in maps:
+            r2_prime = rate(maps["t2_prime"][x, y, z])
+        voxels = Voxels(
+            index=index,
+            affine=subject.affine,
+            offset=self._offset()[x, y, z].astype(np.float64),
+            slope=slope,
+            r1=rate(maps["t1"][x, y, z]),
+            r2=rate(maps["t2"][x, y, z]),
+            r2_prime=r2_prime,
+            transmit=fields.transmit(position, self.system.larmor, faults),
+            weight=weight,
+            faint=faint[x, y, z],
+        )
+        classes = classes_of(program, voxels, axis)
+        return None if classes is None else (voxels, classes)
 
     def _boxes(self, program: Program, chosen: tuple[np.ndarray, np.ndarray]) -> list[Boxes]:
         """Cut the part of the subject that the programme excites into boxes."""

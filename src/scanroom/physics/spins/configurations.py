@@ -23,16 +23,14 @@ from scanroom.physics.spins.trig import decay, turn
 from scanroom.physics.spins.vector_orders import mix_orders
 
 # Configurations one run may hold; the smallest are let go when there are more.
-MOST = 64
+MOST = 192
 # Spins of one run: their configurations should stay in a processor's second cache.
-RUN = 512
+RUN = 128
 _F, _Z, _ZERO = 0, 1, 2
 _SLOTS = 3 * MOST + 2
-# Orders closer than this [1/m] are one: a thousandth of a turn over a millimetre.
-_SAME = 1.0
 
 # Places in the clock of a run.
-_TIME, _MOMENT, _RECOVERED, _PENDING, _LOST, HEARD, LOUD = 0, 1, 4, 5, 6, 7, 8
+TIME, MOMENT, _RECOVERED, PENDING, _LOST, HEARD, LOUD = 0, 1, 4, 5, 6, 7, 8
 CLOCK = 9
 
 
@@ -124,13 +122,13 @@ def restore(work, length, bank, table):
 def turn_and_decay(spins, work, moment, time):
     """What free precession from the run's clock to ``time`` does to every box's centre."""
     clock, cosine, sine = work.clock, work.cosine, work.sine
-    elapsed = time - clock[_TIME]
+    elapsed = time - clock[TIME]
     kx, ky, kz = (
-        moment[0] - clock[_MOMENT],
-        moment[1] - clock[_MOMENT + 1],
-        moment[2] - clock[_MOMENT + 2],
+        moment[0] - clock[MOMENT],
+        moment[1] - clock[MOMENT + 1],
+        moment[2] - clock[MOMENT + 2],
     )
-    pending, elapsed32 = clock[_PENDING], np.float32(elapsed)
+    pending, elapsed32 = clock[PENDING], np.float32(elapsed)
     x, y, z, offset, r2 = spins.x, spins.y, spins.z, spins.offset, spins.r2
     for i in range(x.size):
         c, s = turn(kx * x[i] + ky * y[i] + kz * z[i] + elapsed * offset[i] - pending)
@@ -166,15 +164,15 @@ def catch_up(spins, work, length, time, moment, turns):
     """Let a run evolve freely until ``time``; turn what is transverse by ``turns`` [cycles]."""
     clock, kind, slot, key = work.clock, work.kind, work.slot, work.key
     bank = work.banks[work.tally[1]]
-    clock[_PENDING] += turns
+    clock[PENDING] += turns
     turn_and_decay(spins, work, moment, time)
     cosine, sine, r1, kept = work.cosine, work.sine, spins.r1, work.kept
     since = np.float32(time - clock[_RECOVERED])
     for i in range(r1.size):
         kept[i] = decay(r1[i] * since)
     kx, ky, kz = moment[0], moment[1], moment[2]
-    kx, ky, kz = kx - clock[_MOMENT], ky - clock[_MOMENT + 1], kz - clock[_MOMENT + 2]
-    elapsed = time - clock[_TIME]
+    kx, ky, kz = kx - clock[MOMENT], ky - clock[MOMENT + 1], kz - clock[MOMENT + 2]
+    elapsed = time - clock[TIME]
     for at in range(work.tally[0]):
         place = slot[at] * 2 * length
         real, imag = bank[place : place + length], bank[place + length : place + 2 * length]
@@ -190,9 +188,9 @@ def catch_up(spins, work, length, time, moment, turns):
         else:
             for i in range(r1.size):
                 real[i] = np.float32(1.0) - (np.float32(1.0) - real[i]) * kept[i]
-    clock[_TIME] = clock[_RECOVERED] = time
-    clock[_MOMENT], clock[_MOMENT + 1], clock[_MOMENT + 2] = moment[0], moment[1], moment[2]
-    clock[_PENDING] = 0.0
+    clock[TIME] = clock[_RECOVERED] = time
+    clock[MOMENT], clock[MOMENT + 1], clock[MOMENT + 2] = moment[0], moment[1], moment[2]
+    clock[PENDING] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -209,8 +207,9 @@ def _merge(bank, length, slot, other, sign):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _find(key, at, order_key, n_orders, longest):
+def _find(key, at, order_key, n_orders, nearness):
     """Order of a configuration: 1 + its number, negative if opposite, or 0 if it is new."""
+    near, longest = nearness
     a, b, c, d = key[at, 0], key[at, 1], key[at, 2], key[at, 3]
     for order in range(n_orders):
         x, y, z, t = (
@@ -219,16 +218,16 @@ def _find(key, at, order_key, n_orders, longest):
             order_key[order, 2],
             order_key[order, 3],
         )
-        if max(abs(c - z), abs(a - x), abs(b - y)) < _SAME and abs(d - t) < longest:
+        if max(abs(c - z), abs(a - x), abs(b - y)) < near and abs(d - t) < longest:
             return order + 1
-        if max(abs(c + z), abs(a + x), abs(b + y)) < _SAME and abs(d + t) < longest:
+        if max(abs(c + z), abs(a + x), abs(b + y)) < near and abs(d + t) < longest:
             return -order - 1
     return 0
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _gather(work, length, longest):
+def _gather(work, length, nearness):
     """Bring together what a pulse mixes; return the number of orders."""
     bank = work.banks[work.tally[1]]
     key, kind, slots = work.key, work.kind, work.slot
@@ -236,7 +235,7 @@ def _gather(work, length, longest):
     n_orders = 1
     order_key[0], order_slot[0], order_sign[0] = 0.0, 0, 1.0
     for at in range(work.tally[0]):
-        found = _find(key, at, order_key, n_orders, longest)
+        found = _find(key, at, order_key, n_orders, nearness)
         if found == 0:
             for i in range(4):
                 order_key[n_orders, i] = key[at, i]
@@ -295,11 +294,11 @@ def _scatter(work, n_orders, faintest, slowest_r2):
 def mix(work, maps, length, limits):
     """Apply the maps of a pulse to every order, and drop what stays below the faintest.
 
-    ``limits`` are the difference of time [s] below which orders count as one, the faintest size and
-    the slowest transverse relaxation of the run [1/s].
+    ``limits`` are the differences of moment [1/m] and time [s] below which orders count as one, the
+    faintest size and the slowest transverse relaxation of the run [1/s].
     """
-    longest, faintest, slowest_r2 = limits
-    n_orders = _gather(work, length, longest)
+    nearness, faintest, slowest_r2 = limits
+    n_orders = _gather(work, length, nearness)
     old, new, squares = work.banks[work.tally[1]], work.banks[1 - work.tally[1]], work.squares
     order_slot, order_sign = work.order_slot, work.order_sign
     step = 2 * length
@@ -345,9 +344,9 @@ def shift(work, moment, time):
 @no_type_check
 def set_clock(work, time, moment, turns):
     """Note when and at which moment a pulse ended, and the phase [cycles] still to be taken off."""
-    work.clock[_TIME] = work.clock[_RECOVERED] = time
-    work.clock[_MOMENT : _MOMENT + 3] = moment
-    work.clock[_PENDING] = -turns
+    work.clock[TIME] = work.clock[_RECOVERED] = time
+    work.clock[MOMENT : MOMENT + 3] = moment
+    work.clock[PENDING] = -turns
 
 
 @njit(inline="always")
@@ -367,10 +366,11 @@ def list_seen(states, count, view):
     and (written) shares; ``view`` is the moment from the run's clock to the window's middle sample,
     the box's edges, the time to that sample, half the window [s] and the size below which
     a configuration is not looked at. Third answer: the sign of the dominant one's time, 0 if it
-    passes through zero within the window.
+    passes through zero within the window. Where ``whole`` is set, a share is the most that a sinc
+    of its argument or any larger one can be.
     """
     key, kind, sizes, shares = states
-    moment, edges, times, faintest = view
+    moment, edges, times, faintest, whole = view
     mx, my, mz = moment
     best, largest = -1, 0.0
     for at in range(count):
@@ -380,7 +380,11 @@ def list_seen(states, count, view):
         kx, ky, kz = key[at, 0] + mx, key[at, 1] + my, key[at, 2] + mz
         share = 1.0
         for axis in range(3):
-            share *= _sinc(kx * edges[axis, 0] + ky * edges[axis, 1] + kz * edges[axis, 2])
+            turns = kx * edges[axis, 0] + ky * edges[axis, 1] + kz * edges[axis, 2]
+            if whole:
+                share *= 1.0 / max(1.0, math.pi * abs(turns))
+            else:
+                share *= _sinc(turns)
             if abs(share) * sizes[at] <= faintest:
                 break
         if abs(share) * sizes[at] > faintest:

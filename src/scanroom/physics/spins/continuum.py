@@ -28,8 +28,11 @@ from scanroom.physics.spins.playing import Pulses, mark_changes
 from scanroom.physics.spins.playing_boxes import N_SAVED, BoxRuns, BoxStage, Seen, play_boxes
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
+from scanroom.physics.spins.recording import new_book
 from scanroom.physics.spins.rotations import PulseTable, pulse_reach
 
+# Orders closer than this [1/m] are one: a thousandth of a turn over a millimetre.
+_NEAR = 1.0
 # Relaxation rates [1/s] that are worked on apart: what cannot be gridded, and what never fades.
 _SHORT_R2, _LONG_R2 = 100.0, 4.0
 # Share of a T2' decay by which times of orders may differ that are taken for one.
@@ -71,15 +74,15 @@ def simulate_boxes(
     with ThreadPoolExecutor(settings.threads) as pool:
         where = (boxes.position.T, boxes.offset, np.abs(boxes.transmit).astype(np.float64))
         tables = tables_of(program, where, pool)
-        order, edge, shape = _runs_of(program, parts, boxes, tables, settings)
+        order, edge, shape = runs_of(program, parts, boxes, tables, settings)
         arrays = arrays_of(boxes, order)
         r2_prime = np.concatenate([part.r2_prime for part in parts])[order]
         column = _columns(parts)[order]
         del boxes, where
         pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
-        runs = _box_runs(arrays, r2_prime, (edge, parts, shape), pulses, tables, settings.tolerance)
-        work, saved = _work(runs)
-        columns = arrays.weight.shape[1]
+        runs = box_runs(arrays, r2_prime, (edge, parts, shape), pulses, tables, settings.tolerance)
+        work, saved = work_of(runs)
+        columns, closed = arrays.weight.shape[1], new_book(is_open=False)
         done, total = 0, len(program.event)
         for first, last in stretches(program, columns):
             events, size = events_of(program, first, last, columns, needs(runs.fastest_r2, windows))
@@ -93,12 +96,15 @@ def simulate_boxes(
                 events,
                 pulses,
                 windows,
-                _centres(program),
+                centres(program),
                 settings.tolerance,
                 settings.faintest,
+                _NEAR,
             )
             jobs = [
-                pool.submit(play_boxes, stage, work[k], saved[k], sums[k], seen[k], control.stop)
+                pool.submit(
+                    play_boxes, stage, work[k], saved[k], sums[k], seen[k], closed, control.stop
+                )
                 for k in range(LANES)
             ]
             for lane, job in enumerate(jobs):
@@ -123,7 +129,7 @@ def _columns(parts: Sequence[Boxes]) -> Int[np.ndarray, " spin"]:
     return np.concatenate([*out, np.zeros(0, np.int64)])
 
 
-def _runs_of(
+def runs_of(
     program: Program,
     parts: Sequence[Boxes],
     boxes: Spins,
@@ -166,7 +172,7 @@ def _marks(
     return mark
 
 
-def _box_runs(
+def box_runs(
     arrays: SpinArrays,
     r2_prime: Float32[np.ndarray, " spin"],
     cut: tuple[Int[np.ndarray, " run_plus_1"], Sequence[Boxes], Int[np.ndarray, " run"]],
@@ -201,7 +207,7 @@ def _box_runs(
     return runs
 
 
-def _work(
+def work_of(
     runs: BoxRuns,
 ) -> tuple[list[Int[np.ndarray, " run"]], list[tuple[List, List, np.ndarray]]]:
     """Share the runs out to the lanes, with places for what is kept between stretches."""
@@ -220,7 +226,7 @@ def _work(
     return work, saved
 
 
-def _centres(program: Program) -> Float[np.ndarray, "pulse 4"]:
+def centres(program: Program) -> Float[np.ndarray, "pulse 4"]:
     """Moment [1/m] and time [s] of each kind of pulse up to the instant at which it acts.
 
     That is the centre of gravity of its envelope: left and right of it the magnetisation dephases

@@ -46,13 +46,15 @@ class Settings:
     A pulse that tilts no spin of a run by more than ``tolerance`` [rad], and shifts the phase of
     what is transverse in it by less than that share of equilibrium, is not played to that run; a
     window is not received from a run whose largest transverse magnetisation is below ``silence``.
-    An order of dephasing below ``faintest`` in all of a run is let go (`continuum`).
+    An order of dephasing below ``faintest`` in all of a run is let go (`continuum`). Factors of
+    classes may leave out ``error`` of the signal (`classwise`).
     """
 
     threads: int = 2
     tolerance: float = 1e-3
     silence: float = 1e-4
-    faintest: float = 1e-3
+    faintest: float = 2e-3
+    error: float = 2e-3
 
 
 STANDARD = Settings()

@@ -120,8 +120,8 @@ def windows_of(program: Program) -> Windows:
     )
 
 
-def stretches(program: Program, columns: int) -> Iterator[tuple[int, int]]:
-    """Cut the programme so that the sums of a stretch stay bounded."""
+def stretches(program: Program, columns: int, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Cut the programme so that the sums of a stretch stay bounded, and its windows, ``most``."""
     first = held = windows = 0
     for at, (event, kind) in enumerate(zip(program.event, program.kind, strict=True)):
         if event != WINDOW:
@@ -129,7 +129,7 @@ def stretches(program: Program, columns: int) -> Iterator[tuple[int, int]]:
         n_samples = program.windows[kind].n_samples
         held += (grid_length(n_samples) + WIDTH + n_samples) * columns
         windows += 1
-        if held > STRETCH or windows >= STRETCH_WINDOWS:
+        if held > STRETCH or windows >= (most or STRETCH_WINDOWS):
             yield first, at + 1
             first, held, windows = at + 1, 0, 0
     if windows:

@@ -34,6 +34,7 @@ from scanroom.physics.spins.playing import (
 )
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE
+from scanroom.physics.spins.recording import write_seen
 from scanroom.physics.spins.vector import COILS, add_columns
 
 _SLOTS = 8
@@ -64,8 +65,8 @@ class BoxRuns(NamedTuple):
 class BoxStage(NamedTuple):
     """Everything a lane needs for one stretch.
 
-    ``centre`` is, for each kind of pulse, the moment [1/m] and time [s] from its first edge to the
-    instant at which it acts.
+    Orders closer than ``near`` [1/m] are one. ``centre`` is, for each kind of pulse, the moment
+    [1/m] and time [s] from its first edge to the instant at which it acts.
     """
 
     spins: SpinArrays
@@ -78,6 +79,7 @@ class BoxStage(NamedTuple):
     centre: np.ndarray
     tolerance: float
     faintest: float
+    near: float
 
 
 class Seen(NamedTuple):
@@ -238,7 +240,8 @@ def _pulse(stage, run, at, mine, room):
             plan_tabulated(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
     centre = stage.centre[kind]
     shift(work, (centre[0], centre[1], centre[2]), centre[3])
-    limits = (stage.runs.longest[run], stage.faintest, stage.runs.slowest_r2[run])
+    same = (stage.near, stage.runs.longest[run])
+    limits = (same, stage.faintest, stage.runs.slowest_r2[run])
     mix(work, scratch.maps[slot].reshape(-1), length, limits)
     before, end = events.moment[at, 0], events.moment[at, 1]
     after = (
@@ -304,8 +307,8 @@ def _note(seen, at, score, key, moment):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _look(found, events, at, edges, faintest):
-    """`list_seen` at one window."""
+def _look(found, events, at, edges, how):
+    """`list_seen` at one window; ``how`` are the faintest size and whether shares are bounds."""
     key, kind, sizes, shares, tally, clock = found
     time, moment = events
     elapsed = (
@@ -314,13 +317,13 @@ def _look(found, events, at, edges, faintest):
         moment[at, 2, 2] - clock[3],
     )
     times = (time[at, 2] - clock[0], 0.5 * (time[at, 1] - time[at, 0]))
-    return list_seen((key, kind, sizes, shares), tally[0], (elapsed, edges, times, faintest))
+    return list_seen((key, kind, sizes, shares), tally[0], (elapsed, edges, times, how[0], how[1]))
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _play_run(stage, run, room, out, seen):
-    """Play a stretch of the programme to one run.
+def _play_run(stage, run, room, out, seen, book):
+    """Play a stretch of the programme to one run; a ``book`` that is open keeps what it shows.
 
     Most events do nothing to most runs: they are passed over before anything is called or cut.
     """
@@ -350,8 +353,11 @@ def _play_run(stage, run, room, out, seen):
             continue
         clock[HEARD] = 1.0
         if amplitude > stage.faintest:
-            found = _look(states, course, at, edges, stage.faintest)
+            found = _look(states, course, at, edges, (stage.faintest, book[2][0] >= 0))
             if found[0] < 0:
+                continue
+            if book[2][0] >= 0:
+                write_seen(book, views[0], work, (run, at), (time[at, 0], events.moment[at, 0]))
                 continue
             _receive(stage, run, at, found, views, room[:4], out)
             if found[1] * (last - first) > seen.score[at]:
@@ -361,11 +367,12 @@ def _play_run(stage, run, room, out, seen):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def play_boxes(stage, mine, saved, out, seen, stop):
+def play_boxes(stage, mine, saved, out, seen, book, stop):
     """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set.
 
     ``saved`` holds, for each of them, its magnetisation, its table of configurations and its clock
-    between stretches; return the largest configuration let go for want of room.
+    between stretches; return the largest configuration let go for want of room. With an open
+    ``book`` (see `recording`) windows are not received: what they would see is written down.
     """
     edge = stage.runs.edge
     longest = 16
@@ -390,7 +397,7 @@ def play_boxes(stage, mine, saved, out, seen, stop):
         else:
             restore(work, longest, banks[at], tables[at])
             work.clock[:] = clocks[at, :CLOCK]
-        _play_run(stage, mine[at], room, out, seen)
+        _play_run(stage, mine[at], room, out, seen, book)
         banks[at] = np.empty((work.tally[0], 2 * longest), np.float32)
         tables[at] = np.empty((work.tally[0], N_SAVED))
         save(work, longest, banks[at], tables[at])

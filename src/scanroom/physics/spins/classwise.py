@@ -1,0 +1,140 @@
+"""Plays a programme to classes of voxels, and makes the samples of all voxels from them.
+
+The third way beside `engine` and `continuum`: what the anatomy repeats is computed once. Nodes
+(`classes`) go through the programme as boxes do, but what windows would see of them is written down
+(`recording`): amplitudes, bare of what place and offset do. Their table of window by node has low
+rank (`lots`), and so has what offset and relaxation do within a window. Each pair of a factor of
+the one and a factor of the other weighs the voxels to an image, and a non-uniform FFT of it
+(`images`) gives all windows at once. Nothing here knows what kind of sequence it plays.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Complex64, Int
+
+from scanroom.physics.spins.classes import Classes, Voxels
+from scanroom.physics.spins.continuum import Lost, box_runs, centres, runs_of, work_of
+from scanroom.physics.spins.engine import LANES, STANDARD, Control, Settings, needs
+from scanroom.physics.spins.ensemble import arrays_of
+from scanroom.physics.spins.images import ground_of, samples_of
+from scanroom.physics.spins.layout import events_of, pulses_of, stretches, tables_of, windows_of
+from scanroom.physics.spins.lots import Told, lots_of
+from scanroom.physics.spins.playing import Events
+from scanroom.physics.spins.playing_boxes import BoxStage, Seen, play_boxes
+from scanroom.physics.spins.program import WINDOW, Program
+from scanroom.physics.spins.recording import Notes, joined_notes, new_book, notes_of
+
+# Orders are one within this moment [1/m] and time [s]: a thousandth of a turn anywhere in a head.
+_NEAR, _LONGEST = 3e-3, 1e-6
+# Windows of a stretch, and amplitudes that may be noted in it, one order each.
+_WINDOWS = (256, 8192)
+_NUMBERS = 100_000_000
+# Share of the work that playing to the nodes is, for the progress.
+_PLAYING = 0.2
+
+
+class Ready(NamedTuple):
+    """Nodes laid out for the kernels; ``order`` tells which is which."""
+
+    stage: BoxStage
+    order: Int[np.ndarray, " node"]
+    work: list[Int[np.ndarray, " run"]]
+    saved: list[tuple[object, object, np.ndarray]]
+
+
+def simulate_classes(
+    program: Program,
+    voxels: Voxels,
+    classes: Classes,
+    settings: Settings = STANDARD,
+    control: Control | None = None,
+    lost: Lost | None = None,
+) -> Iterator[Complex64[np.ndarray, "coil sample"]]:
+    """Yield the samples of every window in order of time; end early when stopped.
+
+    What is left out altogether stays below ``settings.error`` of the signal's energy's root.
+    """
+    control, lost = control or Control(), lost or Lost()
+    n_coils = voxels.weight.shape[1]
+    most = int(np.clip(_NUMBERS // max(len(classes.nodes.spins), 1), *_WINDOWS))
+    total = len(program.event)
+    with ThreadPoolExecutor(settings.threads) as pool:
+        ready, ground = _ready(program, classes, settings, pool), ground_of(voxels, classes)
+        for first, last in stretches(program, 0, most):
+            events, _ = events_of(program, first, last, 2, _needs(ready))
+            notes = _played(ready, events, control, lost, pool)
+            if control.stop[0]:
+                return
+            control.report((first + _PLAYING * (last - first)) / total)
+            told = Told(events.kind, notes, ready.stage.runs.edge, ready.order)
+            lots = lots_of(program, (voxels, classes, ground), told, settings.error)
+            signals = {
+                at: np.zeros((n_coils, program.windows[events.kind[at]].n_samples), np.complex64)
+                for at in np.flatnonzero(events.event == WINDOW).tolist()
+            }
+            for number, lot in enumerate(lots):
+                parts = samples_of(program, voxels, classes, ground, lot, pool)
+                for row, at in enumerate(lot.rows.at.tolist()):
+                    signals[at] += parts[row]
+                done = _PLAYING + (1 - _PLAYING) * (number + 1) / len(lots)
+                control.report((first + done * (last - first)) / total)
+                if control.stop[0]:
+                    return
+            control.report(last / total)
+            yield from signals.values()
+
+
+def _ready(
+    program: Program, classes: Classes, settings: Settings, pool: ThreadPoolExecutor
+) -> Ready:
+    """Lay the nodes out in runs."""
+    boxes = classes.nodes
+    nodes = boxes.spins
+    where = (nodes.position.T, nodes.offset, np.abs(nodes.transmit).astype(np.float64))
+    tables = tables_of(program, where, pool)
+    order, edge, shape = runs_of(program, [boxes], nodes, tables, settings)
+    arrays = arrays_of(nodes, order)
+    pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
+    cut = (edge, [boxes], shape)
+    runs = box_runs(arrays, boxes.r2_prime[order], cut, pulses, tables, settings.tolerance)
+    runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
+    nothing, _ = events_of(program, 0, 0, 2, needs(runs.fastest_r2, windows))
+    stage = BoxStage(
+        arrays,
+        boxes.r2_prime[order],
+        boxes.column[order],
+        runs,
+        nothing,
+        pulses,
+        windows,
+        centres(program),
+        settings.tolerance,
+        settings.faintest,
+        _NEAR,
+    )
+    return Ready(stage, order, *work_of(runs))
+
+
+def _needs(ready: Ready) -> tuple[np.ndarray, np.ndarray]:
+    return needs(ready.stage.runs.fastest_r2, ready.stage.windows)
+
+
+def _played(
+    ready: Ready, events: Events, control: Control, lost: Lost, pool: ThreadPoolExecutor
+) -> Notes:
+    """Play a stretch to all nodes, and return what was written down."""
+    stage = ready.stage._replace(events=events)
+    seen = Seen(np.zeros(0), np.zeros((0, 3)))
+    books = [new_book(is_open=True) for _ in range(LANES)]
+    jobs = [
+        pool.submit(
+            play_boxes, stage, mine, kept, np.zeros(0, np.float32), seen, book, control.stop
+        )
+        for mine, kept, book in zip(ready.work, ready.saved, books, strict=True)
+    ]
+    for job in jobs:
+        lost.size = max(lost.size, job.result())
+    return joined_notes([notes_of(book, stage.runs.edge) for book in books])

@@ -1,0 +1,165 @@
+"""Orders that windows saw, sorted into lots that one set of images serves, and their factors."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Complex64, Float, Float32, Int
+
+from scanroom.physics.spins.classes import Classes, Voxels, masses
+from scanroom.physics.spins.images import (
+    Factors,
+    Ground,
+    Lot,
+    Rows,
+    courses,
+    loudness_of,
+    times_of,
+)
+from scanroom.physics.spins.program import Program
+from scanroom.physics.spins.recording import Notes, energies
+
+# Moments [1/m] and times [s] that are told apart: as keys of orders, and as what a lot has in
+# common.
+_KEY = np.array([1e-3, 1e-3, 1e-3, 1e-7])
+_COMMON = (0.02, 1e-6)
+# Windows whose magnetisation lies farther apart than this [m] along the slice are worked on apart.
+_APART = 1e-3
+# Of the error allowed: what factors of a table, and courses within windows, may leave out.
+_TABLE, _COURSES = 0.5, 0.3
+_MOST_LEFT_OUT = 0.1
+
+
+class Told(NamedTuple):
+    """What a stretch told: kinds of events, notes, edges of the runs, order of the nodes."""
+
+    kind: Int[np.ndarray, " event"]
+    notes: Notes
+    edge: Int[np.ndarray, " run_plus_1"]
+    order: Int[np.ndarray, " node"]
+
+
+class Table(NamedTuple):
+    """Amplitudes of a lot by row and by column, and the nodes of the columns."""
+
+    rows: Rows
+    amplitude: Complex64[np.ndarray, "row column"]
+    node: Int[np.ndarray, " column"]
+
+
+def lots_of(
+    program: Program, who: tuple[Voxels, Classes, Ground], told: Told, error: float
+) -> list[Lot]:
+    """Factors and courses of every lot, and the pairs of them that matter.
+
+    All that is left out together has less than ``error`` squared of the loudest lot's energy.
+    """
+    voxels, classes, ground = who
+    mass = masses(classes, voxels, np.abs(ground.loudness))
+    strongest = float(energies(told.notes, mass[told.order], told.edge).max(initial=0.0))
+    found: list[tuple[Rows, Factors, Float[np.ndarray, " factor"]]] = []
+    for table in tables_of_lots(program, told, classes):
+        factors = factors_of(table, mass, (_TABLE * error) ** 2 * strongest)
+        if factors is not None:
+            loudness = loudness_of(program, voxels, classes, ground, (table.rows, factors))
+            found.append((table.rows, factors, loudness))
+    if not found:
+        return []
+    loudest = max(float(loudness.sum()) for *_, loudness in found)
+    least = _threshold(np.concatenate([loudness for *_, loudness in found]), error**2 * loudest)
+    lots = []
+    for rows, factors, loudness in found:
+        if not (loudness >= least).any():
+            continue
+        allowed = _COURSES * error * float(np.sqrt(loudest / loudness.sum()))
+        within = courses(
+            voxels,
+            classes,
+            np.abs(ground.loudness).astype(np.float64),
+            (float(rows.key[0, 3]), times_of(program, rows)),
+            min(allowed, _MOST_LEFT_OUT),
+        )
+        shares = np.square(within.size / within.size[0])
+        pairs = np.argwhere(np.outer(loudness, shares) >= least)
+        used = np.unique(pairs[:, 0])
+        pairs[:, 0] = np.searchsorted(used, pairs[:, 0])
+        few = Factors(
+            factors.left[:, used], np.ascontiguousarray(factors.right[:, used]), factors.node
+        )
+        lots.append(Lot(rows, few, within, pairs))
+    return lots
+
+
+def _threshold(parts: Float[np.ndarray, " part"], allowed: float) -> float:
+    """Size below which parts may be left out, so that together they stay within ``allowed``."""
+    ranked = np.sort(parts)
+    count = int(np.count_nonzero(np.cumsum(ranked) <= allowed))
+    return float(ranked[count]) if count < len(ranked) else np.inf
+
+
+def tables_of_lots(program: Program, told: Told, classes: Classes) -> Iterator[Table]:
+    """Sort orders that share their place, their moment across the slice and their time."""
+    kinds, notes, edge, order = told
+    if not len(notes.run):
+        return
+    keys = np.column_stack([notes.at, np.round(notes.key / _KEY).astype(np.int64)])
+    _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    row = row.ravel()
+    lot = _numbers(program, told, classes, first)
+    for number in range(int(lot.max()) + 1):
+        mine = np.flatnonzero(lot == number)
+        entries = np.flatnonzero(lot[row] == number)
+        runs = np.unique(notes.run[entries])
+        start = np.concatenate([[0], np.cumsum(np.diff(edge)[runs])])
+        table = np.zeros((len(mine), int(start[-1])), np.complex64)
+        place = np.searchsorted(mine, row[entries])
+        begin = start[np.searchsorted(runs, notes.run[entries])]
+        for entry, r, b in zip(entries.tolist(), place.tolist(), begin.tolist(), strict=True):
+            values = notes.amplitude[notes.edge[entry] : notes.edge[entry + 1]]
+            table[r, b : b + len(values)] += values
+        nodes = np.concatenate([order[edge[run] : edge[run + 1]] for run in runs.tolist()])
+        at = notes.at[first[mine]]
+        yield Table(Rows(at, kinds[at], notes.key[first[mine]]), table, nodes)
+
+
+def _numbers(
+    program: Program, told: Told, classes: Classes, first: Int[np.ndarray, " row"]
+) -> Int[np.ndarray, " row"]:
+    """Number of the lot of each row; ``first`` are entries, one of each row."""
+    kinds, notes, edge, order = told
+    energy = energies(notes)
+    height = classes.height_of_nodes()[order]
+    middle = np.add.reduceat(height, edge[:-1]) / np.diff(edge)
+    total = np.bincount(notes.at, energy, len(kinds))
+    home = np.bincount(notes.at, energy * middle[notes.run], len(kinds)) / np.maximum(total, 1e-30)
+    heard = np.flatnonzero(total > 0)
+    ranked = heard[np.argsort(home[heard], kind="stable")]
+    group = np.zeros(len(kinds), np.int64)
+    group[ranked[1:]] = np.cumsum(np.diff(home[ranked]) > _APART)
+    at, key = notes.at[first], notes.key[first]
+    shapes = np.array([(kind.n_samples, kind.dwell) for kind in program.windows])
+    _, shape = np.unique(shapes[kinds[at]], axis=0, return_inverse=True)
+    across = np.round(key[:, :3] @ classes.along / _COMMON[0]).astype(np.int64)
+    late = np.round(key[:, 3] / _COMMON[1]).astype(np.int64)
+    _, lot = np.unique(
+        np.column_stack([group[at], shape.ravel(), across, late]), axis=0, return_inverse=True
+    )
+    return np.asarray(lot.ravel())
+
+
+def factors_of(table: Table, mass: Float32[np.ndarray, " node"], allowed: float) -> Factors | None:
+    """Few factors of a table, exact but for ``allowed`` squares of amplitude per row.
+
+    Nodes count by how much hangs on them, their ``mass``; None if nothing is left.
+    """
+    heavy = np.sqrt(mass[table.node])
+    weighed = table.amplitude * heavy
+    values, vectors = np.linalg.eigh((weighed @ weighed.conj().T).astype(np.complex128))
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    tails = np.cumsum(values[::-1])[::-1]
+    keep = int(np.count_nonzero(tails > allowed * len(weighed)))
+    if keep == 0:
+        return None
+    left = vectors[:, :keep]
+    right = left.conj().T.astype(np.complex64) @ weighed / heavy
+    return Factors(left, np.ascontiguousarray(right.T), table.node)
