@@ -4,8 +4,8 @@ What a programme makes of a point depends on its tissue (T1, T2), on its place a
 direction in which pulses select, on its offset and on its transmit field - and on nothing else,
 once the phases that place and offset give to an order of dephasing are taken off (`recording`). So
 nodes are laid over those four coordinates, no denser than the answer bends, and only where there
-are voxels. A voxel is the sum over the nodes along the slice that it covers, of a parabola through
-three nodes each in offset and transmit field.
+are voxels. A voxel is the integral of a cubic along the slice, of a straight line in offset and a
+parabola in transmit field.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from scanroom.physics.spins.layout import bounds
 from scanroom.physics.spins.program import Program
 
 # Turns of a pulse's phase from one node along the slice to the next.
-_TURNS = 0.5
+_TURNS = 0.35
 _OFFSET_STEP: Hertz = 160.0
-_TRANSMIT_STEP = 0.1
+_TRANSMIT_STEP = 0.07
 # Tissues whose logarithms of T1 and T2 differ by less than this are mixed from others.
 _NEARBY = 0.1
 _MIXED = 3
@@ -95,6 +95,13 @@ class Classes:
     def plane(self) -> tuple[int, ...]:
         """The other two axes of the lattice."""
         return tuple(axis for axis in range(3) if axis != self.axis)
+
+    def reach_of(self, heard: Bool[np.ndarray, " node"]) -> tuple[float, float]:
+        """Places along the slice, as pulses see them, between which these nodes serve voxels."""
+        place = self.nodes.column[heard]
+        low, high = (int(place.min()), int(place.max())) if place.size else (0, -5)
+        first, step = float(self.first[0]), float(self.step[0])
+        return first + (low - 2) * step, first + (high + 2) * step
 
     def height_of_nodes(self) -> Float[np.ndarray, " node"]:
         """Place of every node along the slice [m]."""
@@ -257,15 +264,16 @@ def _occupy(number, place, fields, faint, mixture):
     kinds, tissue, share = mixture
     for voxel in range(len(place)):
         kind = kinds[voxel]
-        low, high = int(np.floor(place[voxel, 0] + 0.5)), int(np.floor(place[voxel, 1] + 0.5))
-        f, b = int(np.floor(fields[voxel, 0] + 0.5)), int(np.floor(fields[voxel, 1] + 0.5))
+        low, high = int(np.floor(place[voxel, 0])) - 1, int(np.floor(place[voxel, 1])) + 2
         around = 0 if faint[voxel] else 1
+        f = int(np.floor(fields[voxel, 0] + 0.5 - 0.5 * around))
+        b = int(np.floor(fields[voxel, 1] + 0.5))
         for k in range(tissue.shape[1]):
             if share[kind, k] == 0.0:
                 continue
             t = tissue[kind, k]
             for s in range(low, high + 1):
-                for i in range(f - around, f + around + 1):
+                for i in range(f, f + around + 1):
                     for j in range(b - around, b + around + 1):
                         number[t, s, i, j] = 0
 
@@ -277,26 +285,29 @@ def masses(
     fields = np.stack([voxels.offset, np.abs(voxels.transmit), classes.low, classes.high], axis=1)
     out = np.zeros(len(classes.nodes.spins))
     table = (classes.number, classes.first, classes.step, classes.tissue, classes.share)
-    _weigh(fields, np.square(loudness, dtype=np.float64), classes.kind, table, out)
+    energy = np.square(loudness, dtype=np.float64)
+    _weigh(fields, energy, voxels.faint, classes.kind, table, out)
     return np.maximum(out / max(float(out.mean()), 1e-300), 1e-3).astype(np.float32)
 
 
 @njit(cache=True)
 @no_type_check
-def _weigh(fields, energy, kinds, table, out):
+def _weigh(fields, energy, faint, kinds, table, out):
     """Give every voxel's energy to the nearest nodes, by the part of its height."""
     number, first, step, tissue, share = table
     for voxel in range(len(fields)):
         offset, strength, low, high = fields[voxel]
-        f = int(np.floor((offset - first[1]) / step[1] + 0.5))
+        f = int(np.floor((offset - first[1]) / step[1] + (0.5 if faint[voxel] else 0.0)))
         b = int(np.floor((strength - first[2]) / step[2] + 0.5))
-        begin = int(np.floor((low - first[0]) / step[0] + 0.5))
-        end = int(np.floor((high - first[0]) / step[0] + 0.5))
+        begin = int(np.floor((low - first[0]) / step[0]))
+        end = int(np.floor((high - first[0]) / step[0]))
         for s in range(begin, end + 1):
-            left = max(low, first[0] + (s - 0.5) * step[0])
-            stop = min(high, first[0] + (s + 0.5) * step[0])
+            left = max(low, first[0] + s * step[0])
+            stop = min(high, first[0] + (s + 1) * step[0])
             part = max(0.0, (stop - left) / (high - low))
+            above = (0.5 * (left + stop) - first[0]) / step[0] - s
             for k in range(tissue.shape[1]):
                 much = share[kinds[voxel], k] * part * energy[voxel]
                 if much > 0.0:
-                    out[number[tissue[kinds[voxel], k], s, f, b]] += much
+                    out[number[tissue[kinds[voxel], k], s, f, b]] += (1.0 - above) * much
+                    out[number[tissue[kinds[voxel], k], s + 1, f, b]] += above * much

@@ -54,7 +54,7 @@ class Settings:
     tolerance: float = 1e-3
     silence: float = 1e-4
     faintest: float = 2e-3
-    error: float = 2e-3
+    error: float = 5e-3
 
 
 STANDARD = Settings()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import finufft
 import numpy as np
-from jaxtyping import Complex64, Complex128, Float, Int
+from jaxtyping import Complex64, Complex128, Float, Float32, Int
 
 from scanroom.core.units import Second
 from scanroom.physics.spins.classes import Classes, Voxels
@@ -20,6 +20,8 @@ _MOST_OFFSETS = 8192
 # Voxels that courses are made for, and columns on which is tried how much a factor matters.
 _EXAMPLES = 3000
 _LOOKED_AT = 600
+# Numbers of a vector: tables of factors are padded to whole ones.
+_VECTOR = 8
 
 
 class Rows(NamedTuple):
@@ -66,7 +68,8 @@ class Ground(NamedTuple):
     """The voxels in columns along the slice: ``order`` and ``edge``, and where columns stand.
 
     ``fields`` are offset, transmit field, faces along the slice and slope of the offset; the phase
-    of the transmit field is in ``weight``, and in ``loudness``, one coil for all.
+    of the transmit field is in ``weight`` (real parts, then imaginary ones, of all coils), and in
+    ``loudness``, one coil for all.
     """
 
     order: Int[np.ndarray, " voxel"]
@@ -75,7 +78,7 @@ class Ground(NamedTuple):
     low: Int[np.ndarray, " 2"]
     shape: tuple[int, int]
     fields: Float[np.ndarray, "voxel 5"]
-    weight: Complex64[np.ndarray, "voxel coil"]
+    weight: Float32[np.ndarray, "voxel number"]
     loudness: Complex64[np.ndarray, " voxel"]
 
 
@@ -98,7 +101,7 @@ def ground_of(voxels: Voxels, classes: Classes) -> Ground:
         low,
         (rows, columns),
         np.stack([voxels.offset, strength, classes.low, classes.high, slope], axis=1),
-        voxels.weight * phase[:, None],
+        _planes(voxels.weight * phase[:, None]),
         (loudness * phase).astype(np.complex64),
     )
 
@@ -219,7 +222,7 @@ def loudness_of(
     within = at_once(voxels, classes, float(rows.key[0, 3]), 0.5 * float(times[0] + times[-1]))
     n_factors = factors.right.shape[1]
     pairs = np.column_stack([np.arange(n_factors), np.zeros(n_factors, np.int64)])
-    one_coil = ground._replace(weight=ground.loudness[:, None])
+    one_coil = ground._replace(weight=_planes(ground.loudness[:, None]))
     every = max(1, len(ground.place) // _LOOKED_AT) | 1
     lot = Lot(rows, factors, within, pairs)
     sums = _sums(program, classes, (voxels, one_coil), lot, every=every)
@@ -236,18 +239,29 @@ def _sums(
 ) -> Complex64[np.ndarray, "column pair coil"]:
     """Weigh the voxels by every pair, and add up along the slice one of so many columns."""
     (voxels, ground), (rows, factors, within, pairs) = who, lot
-    right = np.zeros((len(classes.nodes.spins), factors.right.shape[1]), np.complex64)
-    right[factors.node] = factors.right
+    size = -(-factors.right.shape[1] // _VECTOR) * _VECTOR
+    right = np.zeros((len(classes.nodes.spins), 2, size), np.float32)
+    right[factors.node, 0, : factors.right.shape[1]] = factors.right.real
+    right[factors.node, 1, : factors.right.shape[1]] = factors.right.imag
+    heard = np.zeros(len(right), np.bool_)
+    heard[factors.node] = factors.right.any(axis=1)
+    reach = classes.reach_of(heard)
     times = times_of(program, rows)
     middle = within.opening + 0.5 * float(times[0] + times[-1])
-    sums = np.zeros((len(ground.place[::every]), len(pairs), ground.weight.shape[1]), np.complex64)
+    n_coils = ground.weight.shape[1] // 2
+    sums = np.zeros((len(ground.place[::every]), len(pairs), n_coils), np.complex64)
     project(
         (ground.order, ground.edge, every),
         (ground.fields, ground.weight, voxels.faint, classes.kind),
         (classes.number, classes.first, classes.step, classes.shift, classes.tissue, classes.share),
-        (right, right.any(axis=1)),
+        (right.reshape(len(right), -1), heard, *reach),
         (within.late, within.opening, within.first, within.step),
         (pairs, float(rows.key[0, :3] @ classes.along), classes.thickness, middle),
         sums,
     )
     return sums
+
+
+def _planes(values: Complex64[np.ndarray, "voxel coil"]) -> Float32[np.ndarray, "voxel number"]:
+    """All real parts, then all imaginary ones."""
+    return np.ascontiguousarray(np.concatenate([values.real, values.imag], axis=1))

@@ -8,6 +8,7 @@ from jaxtyping import Complex64, Float, Float32, Int
 
 from scanroom.physics.spins.classes import Classes, Voxels, masses
 from scanroom.physics.spins.images import (
+    Courses,
     Factors,
     Ground,
     Lot,
@@ -25,8 +26,8 @@ _KEY = np.array([1e-3, 1e-3, 1e-3, 1e-7])
 _COMMON = (0.02, 1e-6)
 # Windows whose magnetisation lies farther apart than this [m] along the slice are worked on apart.
 _APART = 1e-3
-# Of the error allowed: what factors of a table, and courses within windows, may leave out.
-_TABLE, _COURSES = 0.5, 0.3
+# Of the error allowed: what tables, factors, courses within windows and pairs may each leave out.
+_TABLE, _FACTORS, _COURSES, _PAIRS = 0.3, 0.6, 0.3, 0.6
 _MOST_LEFT_OUT = 0.1
 
 
@@ -66,28 +67,37 @@ def lots_of(
     if not found:
         return []
     loudest = max(float(loudness.sum()) for *_, loudness in found)
-    least = _threshold(np.concatenate([loudness for *_, loudness in found]), error**2 * loudest)
-    lots = []
-    for rows, factors, loudness in found:
-        if not (loudness >= least).any():
-            continue
-        allowed = _COURSES * error * float(np.sqrt(loudest / loudness.sum()))
-        within = courses(
-            voxels,
-            classes,
-            np.abs(ground.loudness).astype(np.float64),
-            (float(rows.key[0, 3]), times_of(program, rows)),
-            min(allowed, _MOST_LEFT_OUT),
-        )
-        shares = np.square(within.size / within.size[0])
-        pairs = np.argwhere(np.outer(loudness, shares) >= least)
-        used = np.unique(pairs[:, 0])
-        pairs[:, 0] = np.searchsorted(used, pairs[:, 0])
-        few = Factors(
-            factors.left[:, used], np.ascontiguousarray(factors.right[:, used]), factors.node
-        )
-        lots.append(Lot(rows, few, within, pairs))
-    return lots
+    allowed = (_FACTORS * error) ** 2 * loudest
+    least = _threshold(np.concatenate([loudness for *_, loudness in found]), allowed)
+    kept = [one for one in found if (one[2] >= least).any()]
+    shown = []
+    for rows, factors, loudness in kept:
+        share = min(_COURSES * error * float(np.sqrt(loudest / loudness.sum())), _MOST_LEFT_OUT)
+        when = (float(rows.key[0, 3]), times_of(program, rows))
+        loud = np.abs(ground.loudness).astype(np.float64)
+        within = courses(voxels, classes, loud, when, share)
+        strength = np.outer(loudness, np.square(within.size) / np.square(within.size).sum())
+        strength[loudness < least] = 0.0
+        shown.append((rows, factors, within, strength))
+    allowed = (_PAIRS * error) ** 2 * loudest
+    least = _threshold(np.concatenate([strength.ravel() for *_, strength in shown]), allowed)
+    lots = [_lot(*one, least) for one in shown]
+    return [lot for lot in lots if len(lot.pairs)]
+
+
+def _lot(
+    rows: Rows,
+    factors: Factors,
+    within: Courses,
+    strength: Float[np.ndarray, "factor course"],
+    least: float,
+) -> Lot:
+    """Keep the pairs that are as strong as the least."""
+    pairs = np.argwhere(strength >= max(least, 1e-300))
+    used = np.unique(pairs[:, 0])
+    pairs[:, 0] = np.searchsorted(used, pairs[:, 0])
+    right = np.ascontiguousarray(factors.right[:, used])
+    return Lot(rows, Factors(factors.left[:, used], right, factors.node), within, pairs)
 
 
 def _threshold(parts: Float[np.ndarray, " part"], allowed: float) -> float:

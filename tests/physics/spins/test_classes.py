@@ -1,0 +1,40 @@
+"""Nodes of classes: which there are, and what voxels are mixed of."""
+
+import numpy as np
+
+from scanroom.physics.spins.classes import classes_of, masses, tissues
+from tests.physics.spins.test_classwise import _train, _voxels
+
+
+def test_a_tissue_between_two_frequent_ones_is_mixed_in_the_logarithm():
+    ends = np.float32([[1.0, 10.0], [1.15, 11.5]])
+    between = np.sqrt(ends[0] * ends[1])
+    rates = np.vstack([np.repeat(ends, 5, axis=0), between[None]]).astype(np.float32)
+    zero = np.zeros(len(rates), np.float32)
+    found, kind, tissue, share, rates_of_kinds = tissues(rates[:, 0], rates[:, 1], zero)
+    assert {tuple(row) for row in found.tolist()} == {tuple(row) for row in ends.tolist()}
+    logs = np.log(found)[tissue[kind[-1]]] * share[kind[-1]][:, None]
+    np.testing.assert_allclose(logs.sum(axis=0), np.log(between), atol=1e-5)  # single precision
+    np.testing.assert_allclose(rates_of_kinds[kind, 0], rates[:, 1], rtol=1e-6)
+
+
+def test_voxels_of_other_reversible_decay_are_of_other_kinds_but_of_one_tissue():
+    same = np.ones(4, np.float32)
+    found, kind, _, _, rates = tissues(same, same, np.float32([1.0, 2.0, 1.0, 2.0]))
+    assert len(found) == 1
+    assert kind.tolist() == [0, 1, 0, 1]
+    assert rates[:, 1].tolist() == [1.0, 2.0]
+
+
+def test_every_voxel_finds_all_nodes_it_needs_and_all_its_energy_hangs_on_them():
+    voxels = _voxels()
+    classes = classes_of(_train().program(), voxels, 2)
+    field = classes.nodes.spins
+    assert classes.number.max() + 1 == len(field)
+    assert np.sort(classes.number[classes.number >= 0]).tolist() == list(range(len(field)))
+    assert field.offset.min() <= voxels.offset.min()
+    assert field.offset.max() >= voxels.offset.max()
+    loudness = np.linalg.norm(voxels.weight, axis=1).astype(np.float32)
+    mass = masses(classes, voxels, loudness)
+    # The lightest nodes are lifted to a thousandth of the mean.
+    assert abs(float(mass.mean()) - 1.0) < 2e-3
