@@ -16,7 +16,7 @@ from scanroom.physics.spins.configurations import (
 )
 
 LENGTH = 16
-FOREVER = (np.inf, 0.0, 0.0)
+FOREVER = ((1.0, np.inf), 0.0, 0.0)
 PLACE = np.random.default_rng(0).uniform(-1e-3, 1e-3, (200, 3))
 
 
@@ -103,7 +103,7 @@ def test_orders_of_other_times_stay_apart_only_where_t2_prime_tells_them_apart()
 def test_what_is_let_go_is_below_the_faintest():
     exact, _ = _played(4)
     faintest = float(np.median(exact.size[: exact.tally[0]]))
-    fewer, _ = _played(4, limits=(np.inf, faintest, 0.0))
+    fewer, _ = _played(4, limits=((1.0, np.inf), faintest, 0.0))
     assert 1 < fewer.tally[0] < exact.tally[0]
     kept = [np.abs(value).max() for *_, value in _orders(fewer)]
     assert sorted(kept)[1] > faintest  # all but the undephased order
@@ -132,7 +132,7 @@ def test_a_receiver_sees_the_fourier_transform_of_the_box(begin_at):
     moment = (150.0, -40.0, 260.0)
     share = np.zeros(len(work.share))
     states = (work.key, work.kind, work.size, share)
-    view = (moment, edges, (1e-3, 0.5e-3), 0.0)
+    view = (moment, edges, (1e-3, 0.5e-3), 0.0, False)
     best, largest, side = list_seen(states, int(work.tally[0]), view)
     node = (np.arange(40) + 0.5) / 40 - 0.5
     within = np.stack(np.meshgrid(node, node, node), axis=-1).reshape(-1, 3) @ edges
@@ -148,5 +148,5 @@ def test_an_echo_within_the_window_has_no_side():
     work, _ = _played(1)
     work.key[: work.tally[0], 3] = -0.9e-3
     states = (work.key, work.kind, work.size, work.share)
-    view = ((0.0, 0.0, 0.0), 1e-6 * np.eye(3), (1e-3, 0.5e-3), 0.0)
+    view = ((0.0, 0.0, 0.0), 1e-6 * np.eye(3), (1e-3, 0.5e-3), 0.0, False)
     assert list_seen(states, int(work.tally[0]), view)[2] == 0

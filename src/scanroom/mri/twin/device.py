@@ -39,6 +39,8 @@ from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
+# What an exam on two cores needs: within a hundredth of the signal; tests and studies ask for less.
+QUICK = Settings(faintest=2e-3, error=1e-2)
 ENGINES = ("auto", "classes", "continuum", "isochromats")
 
 
@@ -46,7 +48,8 @@ ENGINES = ("auto", "classes", "continuum", "isochromats")
 class Effort:
     """How finely and with what the twin computes.
 
-    With the engine ``continuum`` voxels are boxes, cut so that the phase of a pulse varies by less
+    The engine ``classes`` computes once what voxels have in common; ``auto`` takes it where pulses
+    select along one axis of the subject's grid, and else ``continuum``, where voxels are boxes, cut so that the phase of a pulse varies by less
     than ``step`` turns across one, and gradients spoil as in a continuum. With ``isochromats`` each
     voxel holds ``isochromats`` of them, ``in_trains`` in trains of refocusing pulses, which leave
     more behind that must cancel; ``columns`` stands them in columns across the slices (see
@@ -61,7 +64,7 @@ class Effort:
     in_trains: int = 5
     columns: bool = True
     faint: float = 0.05
-    settings: Settings = dataclasses.field(default_factory=Settings)
+    settings: Settings = QUICK
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

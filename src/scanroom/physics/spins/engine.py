@@ -53,7 +53,7 @@ class Settings:
     threads: int = 2
     tolerance: float = 1e-3
     silence: float = 1e-4
-    faintest: float = 2e-3
+    faintest: float = 1e-3
     error: float = 5e-3
 
 

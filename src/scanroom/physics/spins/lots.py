@@ -23,7 +23,7 @@ from scanroom.physics.spins.recording import Notes, energies
 # Moments [1/m] and times [s] that are told apart: as keys of orders, and as what a lot has in
 # common.
 _KEY = np.array([1e-3, 1e-3, 1e-3, 1e-7])
-_COMMON = (0.02, 1e-6)
+_COMMON = (10.0, 5e-5)
 # Windows whose magnetisation lies farther apart than this [m] along the slice are worked on apart.
 _APART = 1e-3
 # Of the error allowed: what tables, factors, courses within windows and pairs may each leave out.
@@ -128,8 +128,25 @@ def tables_of_lots(program: Program, told: Told, classes: Classes) -> Iterator[T
             values = notes.amplitude[notes.edge[entry] : notes.edge[entry + 1]]
             table[r, b : b + len(values)] += values
         nodes = np.concatenate([order[edge[run] : edge[run + 1]] for run in runs.tolist()])
-        at = notes.at[first[mine]]
-        yield Table(Rows(at, kinds[at], notes.key[first[mine]]), table, nodes)
+        at, key = notes.at[first[mine]], notes.key[first[mine]]
+        _bring_together(table, key, nodes, classes)
+        yield Table(Rows(at, kinds[at], key), table, nodes)
+
+
+def _bring_together(
+    table: Complex64[np.ndarray, "row column"],
+    key: Float[np.ndarray, "row 4"],
+    nodes: Int[np.ndarray, " column"],
+    classes: Classes,
+) -> None:
+    """Refer all rows to the first one's moment across the slice, and time, at every node."""
+    apart = key[:, :3] @ classes.along - key[0, :3] @ classes.along
+    late = key[:, 3] - key[0, 3]
+    if not apart.any() and not late.any():
+        return
+    height, offset = classes.height_of_nodes()[nodes], classes.nodes.spins.offset[nodes]
+    turns = np.outer(apart, height) + np.outer(late, offset)
+    table *= np.exp(-2j * np.pi * turns).astype(np.complex64)
 
 
 def _numbers(
