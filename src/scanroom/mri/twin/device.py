@@ -49,10 +49,11 @@ class Effort:
     """How finely and with what the twin computes.
 
     The engine ``classes`` computes once what voxels have in common; ``auto`` takes it where pulses
-    select along one axis of the subject's grid, and else ``continuum``, where voxels are boxes, cut so that the phase of a pulse varies by less
-    than ``step`` turns across one, and gradients spoil as in a continuum. With ``isochromats`` each
-    voxel holds ``isochromats`` of them, ``in_trains`` in trains of refocusing pulses, which leave
-    more behind that must cancel; ``columns`` stands them in columns across the slices (see
+    select along one axis of the subject's grid, and else ``continuum``. There voxels are boxes, cut
+    so that the phase of a pulse varies by less than ``step`` turns across one, and gradients spoil
+    as in a continuum. With ``isochromats`` each voxel holds ``isochromats`` of them, ``in_trains``
+    in trains of refocusing pulses, which leave more behind that must cancel; ``columns`` stands
+    them in columns across the slices (see
     `sampling`), where every pulse selects a slice. Voxels that no pulse tilts by more than
     ``faint`` [rad] contribute little and get a single box or isochromat; those that none tilts by
     more than the tolerance of the settings get none.

@@ -11,7 +11,7 @@ from jaxtyping import Complex64, Complex128, Float, Float32, Int
 from scanroom.core.units import Second
 from scanroom.physics.spins.classes import Classes, Voxels
 from scanroom.physics.spins.program import Program
-from scanroom.physics.spins.projecting import project
+from scanroom.physics.spins.projecting import accumulate, project
 
 _NUFFT = 1e-4
 # Phase [rad] from one offset at which courses are tabulated to the next.
@@ -203,9 +203,9 @@ def samples_of(
     total = np.zeros((len(rows.at), n_coils, n_samples), np.complex64)
     transforms = pool.map(transform, range(len(pairs)))
     for (factor, course), found in zip(pairs.tolist(), transforms, strict=True):
-        values = found.reshape(n_coils, len(rows.at), n_samples).transpose(1, 0, 2)
-        weight = np.outer(factors.left[:, factor], within.along[course]).astype(np.complex64)
-        total += weight[:, None] * values
+        values = found.reshape(n_coils, len(rows.at), n_samples)
+        weights = (factors.left[:, factor], within.along[course])
+        accumulate(total, values, *(w.astype(np.complex64) for w in weights))
     return np.asarray(total * phase.astype(np.complex64)[:, None])
 
 

@@ -129,24 +129,35 @@ def tables_of_lots(program: Program, told: Told, classes: Classes) -> Iterator[T
             table[r, b : b + len(values)] += values
         nodes = np.concatenate([order[edge[run] : edge[run + 1]] for run in runs.tolist()])
         at, key = notes.at[first[mine]], notes.key[first[mine]]
-        _bring_together(table, key, nodes, classes)
-        yield Table(Rows(at, kinds[at], key), table, nodes)
+        yield _brought_together(Table(Rows(at, kinds[at], key), table, nodes), classes)
 
 
-def _bring_together(
-    table: Complex64[np.ndarray, "row column"],
-    key: Float[np.ndarray, "row 4"],
-    nodes: Int[np.ndarray, " column"],
-    classes: Classes,
-) -> None:
-    """Refer all rows to the first one's moment across the slice, and time, at every node."""
-    apart = key[:, :3] @ classes.along - key[0, :3] @ classes.along
-    late = key[:, 3] - key[0, 3]
+def _brought_together(table: Table, classes: Classes) -> Table:
+    """Refer all rows to the first one's moment across the slice, and time, at every node.
+
+    Orders of one window that differ in nothing else become one row.
+    """
+    rows, amplitude, nodes = table
+    apart = (rows.key[:, :3] - rows.key[0, :3]) @ classes.along
+    late = rows.key[:, 3] - rows.key[0, 3]
     if not apart.any() and not late.any():
-        return
+        return table
     height, offset = classes.height_of_nodes()[nodes], classes.nodes.spins.offset[nodes]
-    turns = np.outer(apart, height) + np.outer(late, offset)
-    table *= np.exp(-2j * np.pi * turns).astype(np.complex64)
+    moved = np.round(np.column_stack([apart, late]) / _KEY[2:]) * _KEY[2:]
+    distances, which = np.unique(moved, axis=0, return_inverse=True)
+    for number, (along, later) in enumerate(distances.tolist()):
+        if along != 0.0 or later != 0.0:
+            turned = np.exp(-2j * np.pi * (along * height + later * offset)).astype(np.complex64)
+            amplitude[which.ravel() == number] *= turned
+    key = rows.key.copy()
+    key[:, :3] -= np.outer(apart, classes.along)
+    key[:, 3] = key[0, 3]
+    same = np.column_stack([rows.at, np.round(key[:, :3] / _KEY[:3]).astype(np.int64)])
+    _, first, which = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(which.ravel(), kind="stable")
+    starts = np.flatnonzero(np.diff(which.ravel()[order], prepend=-1))
+    total = np.add.reduceat(amplitude[order], starts, axis=0)
+    return Table(Rows(rows.at[first], rows.kind[first], key[first]), total, nodes)
 
 
 def _numbers(

@@ -63,6 +63,16 @@ def project(lists, voxels, table, factors, within, what, sums):
                 sums[looked, p, c] = complex(total[p, c], total[p, n_coils + c])
 
 
+@njit(parallel=True, cache=True)
+@no_type_check
+def accumulate(total, values, left, along):
+    """Add ``values[coil, row, sample]`` to ``total``, weighed by row and by sample."""
+    for row in prange(total.shape[0]):
+        for coil in range(total.shape[1]):
+            for t in range(total.shape[2]):
+                total[row, coil, t] += left[row] * along[t] * values[coil, row, t]
+
+
 @njit(cache=True)
 @no_type_check
 def _fill(one, table, factors, seen, room, value):
