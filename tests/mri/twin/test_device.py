@@ -218,6 +218,62 @@ def test_oblique_slices_are_played_to_boxes():
     assert twin.truth["engine"] == "continuum"
 
 
+def _balanced(n=90):
+    """So many pulses of 1 rad on a slice, all gradients balanced, a window after each."""
+    strength, every = 2000.0 / 4e-3, 5e-3
+    knots = [(0.0, 0.0)]
+    for i in range(n):
+        at = i * every
+        knots += [
+            (at + 1e-4, strength), (at + 2.1e-3, strength), (at + 2.2e-3, 0.0),
+            (at + 2.3e-3, -strength), (at + 3.3e-3, -strength), (at + 3.4e-3, 0.0),
+            (at + 3.9e-3, 0.0), (at + 4e-3, -strength), (at + 4.9e-3, -strength),
+            (at + every, 0.0),
+        ]  # fmt: skip
+    area = np.trapezoid([a for _, a in knots], [t for t, _ in knots])
+    assert abs(area) < 1e-9 * strength * every
+    starts = every * np.arange(n)
+    return drive(
+        pulses=[(t + 1e-4, 0.0, np.pi * (i % 2)) for i, t in enumerate(starts.tolist())],
+        windows=[(t + 3.4e-3, 4) for t in starts.tolist()],
+        gradients=(gradient(), gradient(), gradient(*knots)),
+        shape=sinc(1.0),
+    )
+
+
+def test_a_balanced_train_is_handed_over_to_boxes_once_its_orders_find_no_room():
+    what, water = _balanced(), _subject(t2=1.0)
+    twin, boxes = _twin(water), _twin(water, engine="continuum")
+    found, truth = (np.stack([r.signal for r in _play(t, what)]) for t in (twin, boxes))
+    assert twin.truth["engine"] == "continuum"
+    assert found.shape == truth.shape
+    assert np.array_equal(found[-1], truth[-1])
+    with pytest.raises(ProtocolError, match="engine continuum"):
+        _play(_twin(water, engine="classes"), what)
+
+
+def test_classes_alone_refuse_what_they_cannot_play():
+    straight = _slice_selective_echo()
+    z = straight.gradients[2]
+    oblique = dataclasses.replace(straight, gradients=(z, gradient(), z))
+    with pytest.raises(ProtocolError, match="one axis of the subject's grid"):
+        _play(_twin(engine="classes"), oblique)
+
+
+def test_tissue_that_changes_from_voxel_to_voxel_is_played_to_boxes():
+    t1 = np.linspace(0.5, 2.0, int(np.prod(SHAPE))).reshape(SHAPE)
+    subject = _subject()
+    subject = dataclasses.replace(subject, maps=subject.maps | {"t1": t1.astype(np.float32)})
+    few, many = _twin(subject), _twin(subject)
+    assert _play(few, _fid())[0].signal.any()
+    assert few.truth["engine"] == "classes"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scanroom.physics.spins.classes._MOST_PAIRS", 100)
+        signal = _play(many, _fid())[0].signal
+    assert many.truth["engine"] == "continuum"
+    assert signal == pytest.approx(_play(_twin(subject), _fid())[0].signal, rel=5e-3)
+
+
 @pytest.mark.parametrize(("step", "bound"), [(0.5, 0.03), (0.12, 5e-3), (0.06, 5e-4)])
 def test_boxes_come_to_the_spin_echo_of_many_isochromats_as_they_are_cut_finer(step, bound):
     """A slice of two voxels; a pulse acts alike on a box, so its profile is seen in stairs."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +24,7 @@ from scanroom.physics.coils import head_array
 from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
 from scanroom.physics.spins.classes import Classes, Voxels, classes_of
 from scanroom.physics.spins.classes import slice_axis as slice_axis_of
-from scanroom.physics.spins.classwise import simulate_classes
+from scanroom.physics.spins.classwise import CrowdedError, simulate_classes
 from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
@@ -49,7 +50,8 @@ class Effort:
     """How finely and with what the twin computes.
 
     The engine ``classes`` computes once what voxels have in common; ``auto`` takes it where pulses
-    select along one axis of the subject's grid, and else ``continuum``. There voxels are boxes, cut
+    select along one axis of the subject's grid and voxels have much in common, and else
+    ``continuum``. There voxels are boxes, cut
     so that the phase of a pulse varies by less than ``step`` turns across one, and gradients spoil
     as in a continuum. With ``isochromats`` each voxel holds ``isochromats`` of them, ``in_trains``
     in trains of refocusing pulses, which leave more behind that must cancel; ``columns`` stands
@@ -148,6 +150,7 @@ class Twin:
             "effort": dataclasses.asdict(self.effort),
             "static_field_hz": self._static_field(),
             "largest_configuration_lost": self._lost.size,
+            "largest_shown_of_those": self._lost.shown,
             **self._truth,
         }
 
@@ -251,23 +254,50 @@ class Twin:
         }
         if effort.engine == "isochromats":
             spins = self._spins(program, (bright, faint), has_trains(drive))
-            self._truth |= {"n_isochromats": len(spins)}
+            self._truth |= {"engine": "isochromats", "n_isochromats": len(spins)}
             return simulate(program, spins, effort.settings, control), _loudest([spins])
         self._lost = Lost()
-        if effort.engine in {"auto", "classes"}:
+        if effort.engine in {"auto", "classes"} and (bright | faint).any():
             found = self._classes(program, bright, faint)
             if found is not None:
-                voxels, classes = found
-                self._truth |= {"engine": "classes", "n_nodes": len(classes.nodes.spins)}
-                signals = simulate_classes(
-                    program, voxels, classes, effort.settings, control, self._lost
+                signals = self._by_classes(program, found, (bright, faint), control)
+                return signals, float(np.abs(found[0].weight).sum(axis=0).max(initial=0.0))
+            if effort.engine == "classes":
+                raise ProtocolError(
+                    f"the engine classes cannot play {drive.name!r}; its pulses must select along "
+                    "one axis of the subject's grid, no window may encode along it, and voxels "
+                    "must have much in common (scanroom.mri.twin). Take the engine auto."
                 )
-                return signals, float(np.abs(voxels.weight).sum(axis=0).max(initial=0.0))
-        self._truth |= {"engine": "continuum"}
-        parts = self._boxes(program, (bright, faint))
-        self._truth |= {"n_boxes": sum(len(part.spins) for part in parts)}
-        signals = simulate_boxes(program, parts, effort.settings, control, self._lost)
+        return self._by_boxes(program, (bright, faint), control)
+
+    def _by_boxes(
+        self, program: Program, chosen: tuple[np.ndarray, np.ndarray], control: Control
+    ) -> tuple[Iterator[Complex64[np.ndarray, "coil sample"]], float]:
+        """`_signals` by the continuum."""
+        parts = self._boxes(program, chosen)
+        self._lost = Lost()
+        self._truth |= {"engine": "continuum", "n_boxes": sum(len(part.spins) for part in parts)}
+        signals = simulate_boxes(program, parts, self.effort.settings, control, self._lost)
         return signals, _loudest([part.spins for part in parts])
+
+    def _by_classes(
+        self,
+        program: Program,
+        found: tuple[Voxels, Classes],
+        chosen: tuple[np.ndarray, np.ndarray],
+        control: Control,
+    ) -> Iterator[Complex64[np.ndarray, "coil sample"]]:
+        """Signals by classes; once orders find no room, the continuum takes over."""
+        settings, told = self.effort.settings, 0
+        self._truth |= {"engine": "classes", "n_nodes": len(found[1].nodes.spins)}
+        try:
+            for signal in simulate_classes(program, *found, settings, control, self._lost):
+                yield signal
+                told += 1
+        except CrowdedError:
+            if self.effort.engine == "classes":
+                raise
+            yield from itertools.islice(self._by_boxes(program, chosen, control)[0], told, None)
 
     def _spins(
         self,
@@ -298,8 +328,6 @@ class Twin:
         if axis is None:
             return None
         index = np.argwhere(bright | faint)
-        if not len(index):
-            return None
         x, y, z = index.T
         maps = subject.maps
         field = self._static_field()

@@ -22,6 +22,10 @@ from scanroom.physics.spins.ensemble import Spins
 from scanroom.physics.spins.layout import bounds
 from scanroom.physics.spins.program import Program
 
+# Phase [rad] from one offset at which courses within a window are tabulated to the next, and how
+# many offsets there may be.
+FINE = 0.03
+MOST_OFFSETS = 8192
 # Turns of a pulse's phase from one node along the slice to the next.
 _TURNS = 0.35
 _OFFSET_STEP: Hertz = 160.0
@@ -29,8 +33,9 @@ _TRANSMIT_STEP = 0.07
 # Tissues whose logarithms of T1 and T2 differ by less than this are mixed from others.
 _NEARBY = 0.1
 _MIXED = 3
-# Table of nodes: cells, and the widest it may be.
-_MOST_CELLS = 200_000_000
+# Cells of the table of nodes, nodes, pairs of T1 and T2, and numbers that describe all courses
+# within a window: beyond them voxels have too little in common.
+_MOST_CELLS, _MOST_NODES, _MOST_PAIRS, _MOST_COURSES = 50_000_000, 500_000, 4096, 40_000_000
 # A direction counts as that of an axis, and a moment as constant, to this part.
 _STRAIGHT = 1e-6
 _STEADY_TURNS = 1e-3
@@ -151,7 +156,10 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
     most = np.array([bounds(v)[1] for v in (high, voxels.offset, strength)])
     first = (np.floor(least / step) - 2) * step
     counts = (np.ceil((most - first) / step) + 3).astype(int)
-    pairs, kinds, tissue, share, rates = tissues(voxels.r1, voxels.r2, voxels.r2_prime)
+    found = tissues(voxels.r1, voxels.r2, voxels.r2_prime)
+    if found is None or _courses(program, voxels, len(found[-1])) > _MOST_COURSES:
+        return None
+    pairs, kinds, tissue, share, rates = found
     shape = (len(pairs), *counts.tolist())
     if np.prod(np.array(shape, np.float64)) > _MOST_CELLS:
         return None
@@ -162,6 +170,8 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
     )
     _occupy(number, place, fields, voxels.faint, (kinds, tissue, share))
     where = np.argwhere(number == 0)
+    if len(where) > _MOST_NODES:
+        return None
     number[number == 0] = np.arange(len(where), dtype=np.int32)
     kind, s, f, b = where.T
     offset = first[1] + step[1] * f
@@ -206,26 +216,38 @@ def _shift(program: Program, slopes: Float[np.ndarray, " kind"]) -> float:
     return 1.0 / float(slopes[int(np.argmax(uses))])
 
 
+def _courses(program: Program, voxels: Voxels, n_kinds: int) -> float:
+    """About how many numbers describe what offsets do within the longest window (`images`)."""
+    longest = max((kind.n_samples * kind.dwell for kind in program.windows), default=0.0)
+    turns = float(np.ptp(voxels.offset)) * longest
+    return n_kinds * min(MOST_OFFSETS, 2 * np.pi * turns / FINE + 2) * (turns + 4)
+
+
 def tissues(
     r1: Float32[np.ndarray, " voxel"],
     r2: Float32[np.ndarray, " voxel"],
     r2_prime: Float32[np.ndarray, " voxel"],
-) -> tuple[
-    Float32[np.ndarray, "tissue 2"],
-    Int32[np.ndarray, " voxel"],
-    Int[np.ndarray, "kind 3"],
-    Float32[np.ndarray, "kind 3"],
-    Float[np.ndarray, "kind 2"],
-]:
+) -> (
+    tuple[
+        Float32[np.ndarray, "tissue 2"],
+        Int32[np.ndarray, " voxel"],
+        Int[np.ndarray, "kind 3"],
+        Float32[np.ndarray, "kind 3"],
+        Float[np.ndarray, "kind 2"],
+    ]
+    | None
+):
     """Rates of few tissues [1/s], the kind of each voxel, and what three each kind is mixed of.
 
-    Last answer: R2 and R2' of each kind.
+    Last answer: R2 and R2' of each kind. None if there are too many pairs of R1 and R2.
 
     Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2. The most
     frequent pairs come first; a pair near one of them is mixed from those about it.
     """
     both = np.ascontiguousarray(np.stack([r1, r2], axis=1)).view(np.uint64).ravel()
     words, index, counts = np.unique(both, return_inverse=True, return_counts=True)
+    if len(words) > _MOST_PAIRS:
+        return None
     pairs = words.view(np.float32).reshape(-1, 2)
     logs = np.log(np.maximum(pairs.astype(np.float64), 1e-6))
     chosen: list[int] = []

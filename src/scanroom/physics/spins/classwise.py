@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex64, Int
 
+from scanroom.core.errors import ProtocolError
 from scanroom.physics.spins.classes import Classes, Voxels
-from scanroom.physics.spins.continuum import Lost, box_runs, centres, runs_of, work_of
+from scanroom.physics.spins.configurations import MOST
+from scanroom.physics.spins.continuum import Lost, box_runs, runs_of, stage_of, work_of
 from scanroom.physics.spins.engine import LANES, STANDARD, Control, Settings, needs
 from scanroom.physics.spins.ensemble import arrays_of
 from scanroom.physics.spins.images import ground_of, samples_of
@@ -30,10 +32,16 @@ from scanroom.physics.spins.recording import Notes, joined_notes, new_book, note
 # Orders are one within this moment [1/m] and time [s]: a thousandth of a turn anywhere in a head.
 _NEAR, _LONGEST = 3e-3, 1e-6
 # Windows of a stretch, and amplitudes that may be noted in it, one order each.
-_WINDOWS = (256, 8192)
+_WINDOWS = (64, 8192)
 _NUMBERS = 100_000_000
 # Share of the work that playing to the nodes is, for the progress.
 _PLAYING = 0.2
+# What may be lost for want of room, as a part of the error allowed.
+_CROWDED = 0.5
+
+
+class CrowdedError(ProtocolError):
+    """A programme leaves more orders behind than nodes have room for."""
 
 
 class Ready(NamedTuple):
@@ -56,6 +64,12 @@ def simulate_classes(
     """Yield the samples of every window in order of time; end early when stopped.
 
     What is left out altogether stays below ``settings.error`` of the signal's energy's root.
+
+    Raises
+    ------
+    CrowdedError
+        If more orders would be shown than there is room for: trains of pulses that leave all
+        gradients balanced have orders that differ in nothing but time.
     """
     control, lost = control or Control(), lost or Lost()
     n_coils = voxels.weight.shape[1]
@@ -68,6 +82,12 @@ def simulate_classes(
             notes = _played(ready, events, control, lost, pool)
             if control.stop[0]:
                 return
+            if lost.shown > _CROWDED * settings.error:
+                raise CrowdedError(
+                    f"orders of {lost.shown:.2g} of equilibrium found no room among {MOST}; the "
+                    f"engine classes may lose {_CROWDED * settings.error:.2g} "
+                    "(scanroom.physics.spins). Take the engine continuum."
+                )
             control.report((first + _PLAYING * (last - first)) / total)
             told = Told(events.kind, notes, ready.stage.runs.edge, ready.order)
             lots = lots_of(program, (voxels, classes, ground), told, settings.error)
@@ -101,20 +121,8 @@ def _ready(
     cut = (edge, [boxes], shape)
     runs = box_runs(arrays, boxes.r2_prime[order], cut, pulses, tables, settings.tolerance)
     runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
-    nothing, _ = events_of(program, 0, 0, 2, needs(runs.fastest_r2, windows))
-    stage = BoxStage(
-        arrays,
-        boxes.r2_prime[order],
-        boxes.column[order],
-        runs,
-        nothing,
-        pulses,
-        windows,
-        centres(program),
-        settings.tolerance,
-        settings.faintest,
-        _NEAR,
-    )
+    laid = (arrays, boxes.r2_prime[order], boxes.column[order])
+    stage = stage_of(program, laid, runs, (pulses, windows), settings, _NEAR)
     return Ready(stage, order, *work_of(runs))
 
 
@@ -136,5 +144,5 @@ def _played(
         for mine, kept, book in zip(ready.work, ready.saved, books, strict=True)
     ]
     for job in jobs:
-        lost.size = max(lost.size, job.result())
+        lost.note(*job.result())
     return joined_notes([notes_of(book, stage.runs.edge) for book in books])

@@ -24,7 +24,7 @@ from scanroom.physics.spins.layout import (
     tables_of,
     windows_of,
 )
-from scanroom.physics.spins.playing import Pulses, mark_changes
+from scanroom.physics.spins.playing import Pulses, Windows, mark_changes
 from scanroom.physics.spins.playing_boxes import N_SAVED, BoxRuns, BoxStage, Seen, play_boxes
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
@@ -55,9 +55,17 @@ class Boxes:
 
 @dataclass(slots=True)
 class Lost:
-    """Largest configuration let go for want of room, relative to equilibrium."""
+    """Largest configuration let go for want of room, relative to equilibrium.
+
+    ``shown`` counts only as much of each as a box would have shown, had it been received.
+    """
 
     size: float = 0.0
+    shown: float = 0.0
+
+    def note(self, size: float, shown: float) -> None:
+        """Take in what one lane let go."""
+        self.size, self.shown = max(self.size, size), max(self.shown, shown)
 
 
 def simulate_boxes(
@@ -81,6 +89,7 @@ def simulate_boxes(
         del boxes, where
         pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
         runs = box_runs(arrays, r2_prime, (edge, parts, shape), pulses, tables, settings.tolerance)
+        stage = stage_of(program, (arrays, r2_prime, column), runs, (pulses, windows), settings)
         work, saved = work_of(runs)
         columns, closed = arrays.weight.shape[1], new_book(is_open=False)
         done, total = 0, len(program.event)
@@ -88,27 +97,15 @@ def simulate_boxes(
             events, size = events_of(program, first, last, columns, needs(runs.fastest_r2, windows))
             sums = np.zeros((LANES, size), np.float32)
             seen = [Seen(np.zeros(last - first), np.zeros((last - first, 3))) for _ in range(LANES)]
-            stage = BoxStage(
-                arrays,
-                r2_prime,
-                column,
-                runs,
-                events,
-                pulses,
-                windows,
-                centres(program),
-                settings.tolerance,
-                settings.faintest,
-                _NEAR,
-            )
+            now = stage._replace(events=events)
             jobs = [
                 pool.submit(
-                    play_boxes, stage, work[k], saved[k], sums[k], seen[k], closed, control.stop
+                    play_boxes, now, work[k], saved[k], sums[k], seen[k], closed, control.stop
                 )
                 for k in range(LANES)
             ]
             for lane, job in enumerate(jobs):
-                lost.size = max(lost.size, job.result())
+                lost.note(*job.result())
                 control.report((done + (last - first) * (lane + 1) / LANES) / total)
             done += last - first
             if control.stop[0]:
@@ -118,6 +115,30 @@ def simulate_boxes(
                 collect(program, events, added(sums), columns), shown, strict=True
             ):
                 yield np.asarray(signal[:n_coils] * factor, np.complex64)
+
+
+def stage_of(
+    program: Program,
+    boxes: tuple[SpinArrays, Float32[np.ndarray, " spin"], Int[np.ndarray, " spin"]],
+    runs: BoxRuns,
+    course: tuple[Pulses, Windows],
+    settings: Settings,
+    near: float = _NEAR,
+) -> BoxStage:
+    """Set a stage on which nothing happens yet; ``boxes`` are arrays, R2' and columns."""
+    pulses, windows = course
+    nothing, _ = events_of(program, 0, 0, 2, needs(runs.fastest_r2, windows))
+    return BoxStage(
+        *boxes,
+        runs,
+        nothing,
+        pulses,
+        windows,
+        centres(program),
+        settings.tolerance,
+        settings.faintest,
+        near,
+    )
 
 
 def _columns(parts: Sequence[Boxes]) -> Int[np.ndarray, " spin"]:

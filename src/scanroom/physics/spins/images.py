@@ -9,14 +9,11 @@ import numpy as np
 from jaxtyping import Complex64, Complex128, Float, Float32, Int
 
 from scanroom.core.units import Second
-from scanroom.physics.spins.classes import Classes, Voxels
+from scanroom.physics.spins.classes import FINE, MOST_OFFSETS, Classes, Voxels
 from scanroom.physics.spins.program import Program
 from scanroom.physics.spins.projecting import accumulate, project
 
 _NUFFT = 1e-4
-# Phase [rad] from one offset at which courses are tabulated to the next.
-_FINE = 0.03
-_MOST_OFFSETS = 8192
 # Voxels that courses are made for, and columns on which is tried how much a factor matters.
 _EXAMPLES = 3000
 _LOOKED_AT = 600
@@ -172,7 +169,7 @@ def at_once(voxels: Voxels, classes: Classes, opening: Second, time: Second) -> 
 def _offsets(voxels: Voxels, time: Second) -> tuple[Float[np.ndarray, " offset"], float]:
     """Offsets [Hz] from which all voxels' courses over a time can be interpolated."""
     low, high = float(voxels.offset.min()), float(voxels.offset.max())
-    step = max(_FINE / (2 * np.pi * time), (high - low) / _MOST_OFFSETS, 1e-9)
+    step = max(FINE / (2 * np.pi * time), (high - low) / MOST_OFFSETS, 1e-9)
     return low + step * np.arange(math.ceil((high - low) / step) + 2), step
 
 

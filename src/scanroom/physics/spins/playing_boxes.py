@@ -9,7 +9,9 @@ from numba import njit
 from scanroom.physics.spins.configurations import (
     CLOCK,
     HEARD,
+    LOST,
     LOUD,
+    SHOWN,
     add_seen,
     begin,
     catch_up,
@@ -241,7 +243,7 @@ def _pulse(stage, run, at, mine, room):
     centre = stage.centre[kind]
     shift(work, (centre[0], centre[1], centre[2]), centre[3])
     same = (stage.near, stage.runs.longest[run])
-    limits = (same, stage.faintest, stage.runs.slowest_r2[run])
+    limits = (same, stage.faintest, stage.runs.slowest_r2[run], stage.runs.edges[run])
     mix(work, scratch.maps[slot].reshape(-1), length, limits)
     before, end = events.moment[at, 0], events.moment[at, 1]
     after = (
@@ -371,7 +373,8 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
     """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set.
 
     ``saved`` holds, for each of them, its magnetisation, its table of configurations and its clock
-    between stretches; return the largest configuration let go for want of room. With an open
+    between stretches; return the largest configuration let go for want of room, and the largest of
+    those as a box would have shown them. With an open
     ``book`` (see `recording`) windows are not received: what they would see is written down.
     """
     edge = stage.runs.edge
@@ -388,10 +391,10 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
     )
     work = room[0]
     banks, tables, clocks = saved
-    lost = 0.0
+    lost, shown = 0.0, 0.0
     for at in range(len(mine)):
         if stop[0] != 0:
-            return lost
+            return lost, shown
         if clocks[at, CLOCK] == 0.0:
             begin(work, longest)
         else:
@@ -403,5 +406,5 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
         save(work, longest, banks[at], tables[at])
         clocks[at, :CLOCK] = work.clock
         clocks[at, CLOCK] = 1.0
-        lost = max(lost, work.clock[6])
-    return lost
+        lost, shown = max(lost, work.clock[LOST]), max(shown, work.clock[SHOWN])
+    return lost, shown
