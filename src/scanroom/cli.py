@@ -24,6 +24,7 @@ Seed = Annotated[int, Option(help="Seed of noise and isochromats: same seed, sam
 Coils = Annotated[int, Option(help="Receive channels, 1 to 64.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 Perfect = Annotated[bool, Option("--perfect", help="Switch every fault of the twin off.")]
+Intensity = Annotated[str, Option(help="even (shading of the coils taken out) or received.")]
 Out = Annotated[Path, Option(help="Folder of the exam.")]
 Protocol = Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")]
 
@@ -101,6 +102,7 @@ def scan(
     coils: Coils = 8,
     seed: Seed = 0,
     perfect: Perfect = False,
+    intensity: Intensity = "even",
     as_json: AsJson = False,
 ) -> None:
     """Scan a subject on the twin: sequence, gate, raw data, images, DICOM, report."""
@@ -110,7 +112,7 @@ def scan(
     station = Station(
         subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
     )
-    show_scans([run_scan(protocol, station, out)], out, as_json=as_json)
+    show_scans([run_scan(protocol, station, out, intensity=intensity)], out, as_json=as_json)
 
 
 @mri.command()
@@ -123,6 +125,7 @@ def play(
     coils: Coils = 8,
     seed: Seed = 0,
     perfect: Perfect = False,
+    intensity: Intensity = "even",
     as_json: AsJson = False,
 ) -> None:
     """Play any Pulseq file on the twin, through the gate, to raw data and images."""
@@ -132,7 +135,7 @@ def play(
     station = Station(
         subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
     )
-    show_scans([run_play(sequence, station, out)], out, as_json=as_json)
+    show_scans([run_play(sequence, station, out, intensity=intensity)], out, as_json=as_json)
 
 
 @mri.command()
@@ -171,12 +174,14 @@ def recon(
     raw: Annotated[Path, Argument(help="Raw data, ISMRMRD/MRD (.h5), from any source.")],
     out: Out = Path("exam"),
     partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
+    intensity: Intensity = "received",
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct raw data to NIfTI, DICOM, pictures and a report."""
     from scanroom.exam.scan import reconstruct_into
 
-    show_scans([reconstruct_into(raw, out, partial_fourier=partial_fourier)], out, as_json=as_json)
+    summary = reconstruct_into(raw, out, partial_fourier=partial_fourier, intensity=intensity)
+    show_scans([summary], out, as_json=as_json)
 
 
 @mri.command("import")

@@ -16,6 +16,7 @@ from scanroom.formats.nifti import BidsName, sidecar_of, write_dataset_descripti
 from scanroom.formats.series import ExamInfo, SeriesInfo
 from scanroom.mri.drive.compile.definitions import protocol_of
 from scanroom.mri.limits.sar import WHOLE_BODY
+from scanroom.mri.recon.intensity import levels
 from scanroom.mri.report import (
     ExamPage,
     Picture,
@@ -65,6 +66,7 @@ def _export_one(result: Result, stem: str, info: SeriesInfo, folder: ExamFolder)
         "dicom": f"dicom/{stem}",
         "picture": str(picture.relative_to(folder.path)),
         "quality": quality_of(result),
+        "quality_unit": result.provenance.get("received", {}).get("unit", result.unit),
         "provenance": dict(result.provenance),
     }
 
@@ -79,12 +81,9 @@ def _sizes(result: Result) -> dict[str, Any]:
 
 
 def quality_of(result: Result) -> dict[str, float]:
-    """Figures of an image that need no truth: its brightest regions and its background."""
-    values = result.array[np.isfinite(result.array)]
-    return {
-        "99th percentile": float(np.percentile(values, 99)) if values.size else 0.0,
-        "median": float(np.median(values)) if values.size else 0.0,
-    }
+    """Figures of an image that need no truth, as it was received."""
+    received = result.provenance.get("received", levels(result.array))
+    return {name: value for name, value in received.items() if name != "unit"}
 
 
 def series_of(
@@ -121,6 +120,7 @@ def series_of(
         n_coils=past["n_coils"],
         sar=_body_sar(entry),
         operating_mode=entry.get("mode", "normal"),
+        comment="Shading evened out." if "received" in past else "",
         body_part="PHANTOM" if folder.record.subject in PHANTOMS else "HEAD",
     )
 
@@ -202,7 +202,7 @@ def _scan_page(entry: dict[str, Any], path: Path) -> ScanPage:
         else None,
         timings=tuple(entry["timings"].items()),
         quality=tuple(
-            (f"{image['name']}: {name}", f"{value:.4g} {image['unit']}")
+            (f"{image['name']}: {name}", f"{value:.4g} {image.get('quality_unit', image['unit'])}")
             for image in images
             for name, value in image["quality"].items()
         ),

@@ -29,6 +29,7 @@ from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.raw.writer import RawWriter, need_free
 from scanroom.mri.recon import reconstruct
+from scanroom.mri.recon.intensity import checked
 from scanroom.mri.report.sequence_plot import plot_sequence
 from scanroom.mri.system import System
 from scanroom.mri.twin import Twin
@@ -37,30 +38,36 @@ NOISE_SAMPLES = 8192
 """Enough that the noise of a channel is known to 1 % (1/sqrt(8192) of its variance)."""
 
 
-def scan(protocol: str, station: Station, out: Path, *, study: str = "") -> dict[str, Any]:
+def scan(
+    protocol: str, station: Station, out: Path, *, study: str = "", intensity: str = "even"
+) -> dict[str, Any]:
     """Scan a subject by a preset or protocol file; return a summary for people."""
+    how = checked(intensity)
     asked = load_protocol(protocol)
     folder = _exam_of(station, out)
     clock = Clock({})
     with clock.of("design"):
         text = sequence_text(compile_sequence(asked, station.scanner)).encode()
     name = folder.next_scan(plain_name(Path(protocol).stem))
-    return _play(Order(text, asked.name, name, study), station, folder, clock)
+    return _play(Order(text, asked.name, name, study, how), station, folder, clock)
 
 
-def play(sequence: Path, station: Station, out: Path) -> dict[str, Any]:
+def play(sequence: Path, station: Station, out: Path, *, intensity: str = "even") -> dict[str, Any]:
     """Play a Pulseq file by anyone; return a summary for people."""
+    how = checked(intensity)
     with sequence.open("rb") as file:
         text = file.read(LARGEST_FILE + 1)
     folder = _exam_of(station, out)
     name = folder.next_scan(plain_name(sequence.stem))
-    return _play(Order(text, sequence.name, name, ""), station, folder, Clock({}))
+    return _play(Order(text, sequence.name, name, "", how), station, folder, Clock({}))
 
 
-def reconstruct_into(raw: Path, out: Path, *, partial_fourier: str = "pocs") -> dict[str, Any]:
+def reconstruct_into(
+    raw: Path, out: Path, *, partial_fourier: str = "pocs", intensity: str = "received"
+) -> dict[str, Any]:
     """Reconstruct raw data from any source into an exam folder; return a summary for people."""
     start = time.perf_counter()
-    results = reconstruct(raw, partial_fourier=partial_fourier)
+    results = reconstruct(raw, partial_fourier=partial_fourier, intensity=intensity)
     seconds = {"reconstruction": time.perf_counter() - start}
     folder = open_exam(out, subject="recorded", system="recorded", device="recorded raw data")
     name = folder.next_scan(plain_name(raw.stem))
@@ -70,12 +77,16 @@ def reconstruct_into(raw: Path, out: Path, *, partial_fourier: str = "pocs") -> 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One sequence to be played: its Pulseq text, what it is called, and its name in the exam."""
+    """One sequence to be played: its Pulseq text, what it is called, and its name in the exam.
+
+    ``intensity`` is for `reconstruct`.
+    """
 
     text: bytes
     title: str
     name: str
     study: str
+    intensity: str
 
 
 def _exam_of(station: Station, out: Path) -> ExamFolder:
@@ -116,7 +127,7 @@ def _play(order: Order, station: Station, folder: ExamFolder, clock: "Clock") ->
         "timings": clock.seconds,
     }
     with clock.of("reconstruction"):
-        results = reconstruct(raw, trusted=True)
+        results = reconstruct(raw, intensity=order.intensity, trusted=True)
     return _finish(results, folder, entry, study=order.study)
 
 

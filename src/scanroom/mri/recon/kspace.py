@@ -49,6 +49,7 @@ class Options:
     partial_fourier: str = "pocs"
     combination: str = "adaptive"
     apodisation: str = "none"
+    intensity: str = "received"
 
 
 def coil_images(

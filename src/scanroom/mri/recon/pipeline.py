@@ -12,6 +12,8 @@ from scanroom.mri.recon.apodise import checked as checked_apodisation
 from scanroom.mri.recon.describe import describe
 from scanroom.mri.recon.geometry import Axes, axes_of
 from scanroom.mri.recon.gridding import gridded_images, is_cartesian
+from scanroom.mri.recon.intensity import checked as checked_intensity
+from scanroom.mri.recon.intensity import evened
 from scanroom.mri.recon.kspace import CoilImages, Options, coil_images, cropped
 from scanroom.mri.recon.noise import Measurement, whiten
 from scanroom.mri.recon.parallel import UNFOLDED, unfolded
@@ -29,6 +31,7 @@ def reconstruct(
     partial_fourier: str = "pocs",
     combination: str = "adaptive",
     apodisation: str = "none",
+    intensity: str = "received",
     complex_images: bool = False,
     trusted: bool = False,
 ) -> tuple[Result, ...]:
@@ -37,8 +40,9 @@ def reconstruct(
     Images are magnitudes, in units of the noise where the file holds a noise scan; with
     ``complex_images`` they keep their phase. ``partial_fourier`` is ``"pocs"``, ``"homodyne"`` or
     ``"zero-fill"``; ``combination`` is ``"adaptive"`` or ``"root-sum-of-squares"``;
-    ``apodisation`` is ``"none"``, ``"hann"``, ``"hamming"`` or ``"tukey"``; ``trusted`` is for a
-    file this process wrote itself (`read_raw`).
+    ``apodisation`` is ``"none"``, ``"hann"``, ``"hamming"`` or ``"tukey"``; ``intensity`` is
+    ``"received"`` or ``"even"``, without shading (`recon.intensity`), no longer in units of the
+    noise; ``trusted`` is for a file this process wrote itself (`read_raw`).
 
     Raises
     ------
@@ -47,7 +51,12 @@ def reconstruct(
     ProtocolError
         If an option is none of those there are.
     """
-    options = _checked(partial_fourier, combination, apodisation, complex_images=complex_images)
+    options = Options(
+        partial_fourier=checked(partial_fourier),
+        combination=_checked(combination, complex_images=complex_images),
+        apodisation=checked_apodisation(apodisation),
+        intensity=checked_intensity(intensity),
+    )
     measurement = whiten(read_raw(raw, trusted=trusted))
     axes = axes_of(measurement.encoding)
     results = []
@@ -58,23 +67,18 @@ def reconstruct(
             volume, notes = _volume(measurement, stack, frame, axes, options, maps)
             array = volume if complex_images else np.abs(volume)
             suffix = f"stack-{number + 1}" if len(every) > 1 else ""
-            results.append(describe(array, measurement, stack, frame, suffix, notes))
+            result = describe(array, measurement, stack, frame, suffix, notes)
+            results.append(evened(result) if options.intensity == "even" else result)
     return tuple(results)
 
 
-def _checked(
-    partial_fourier: str, combination: str, apodisation: str, *, complex_images: bool
-) -> Options:
+def _checked(combination: str, *, complex_images: bool) -> str:
     if combination not in COMBINATIONS or (complex_images and combination != COMBINATIONS[0]):
         raise ProtocolError(
             f"combination is {combination!r}; it may be {' or '.join(COMBINATIONS)}, the first "
             "where complex images are wanted (scanroom.mri.recon). Choose one of them."
         )
-    return Options(
-        partial_fourier=checked(partial_fourier),
-        combination=combination,
-        apodisation=checked_apodisation(apodisation),
-    )
+    return combination
 
 
 def _volume(

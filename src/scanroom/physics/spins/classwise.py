@@ -29,8 +29,11 @@ from scanroom.physics.spins.playing_boxes import BoxStage, Seen, play_boxes
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.recording import Notes, joined_notes, new_book, notes_of
 
-# Orders are one within this moment [1/m] and time [s]: a thousandth of a turn anywhere in a head.
-_NEAR, _LONGEST = 3e-3, 1e-6
+# Orders are one within these moments [1/m] and this time [s]: a thousandth of a turn anywhere in a
+# head, and from one node to the next along the slice, where each node keeps its own phase.
+_NEAR_IN_PLANE, _NEAR_ACROSS, _LONGEST = 3e-3, 1.0, 1e-6
+# A direction counts as that of an axis to this part.
+_STRAIGHT = 1e-6
 # Windows of a stretch, and amplitudes that may be noted in it, one order each.
 _WINDOWS = (64, 8192)
 _NUMBERS = 100_000_000
@@ -122,7 +125,8 @@ def _ready(
     runs = box_runs(arrays, boxes.r2_prime[order], cut, pulses, tables, settings.tolerance)
     runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
     laid = (arrays, boxes.r2_prime[order], boxes.column[order])
-    stage = stage_of(program, laid, runs, (pulses, windows), settings, _NEAR)
+    x, y, z = np.where(np.abs(classes.along) > 1 - _STRAIGHT, _NEAR_ACROSS, _NEAR_IN_PLANE).tolist()
+    stage = stage_of(program, laid, runs, (pulses, windows), settings, (x, y, z))
     return Ready(stage, order, *work_of(runs))
 
 

@@ -28,6 +28,8 @@ MOST = 192
 RUN = 128
 _F, _Z, _ZERO = 0, 1, 2
 _SLOTS = 3 * MOST + 2
+# Over this length [m] what an order winds up cancels, be voxels as small as they like.
+_REGION = 5e-2
 
 # Places in the clock of a run.
 TIME, MOMENT, _RECOVERED, PENDING, LOST, HEARD, LOUD, SHOWN = 0, 1, 4, 5, 6, 7, 8, 9
@@ -218,9 +220,11 @@ def _find(key, at, order_key, n_orders, nearness):
             order_key[order, 2],
             order_key[order, 3],
         )
-        if max(abs(c - z), abs(a - x), abs(b - y)) < near and abs(d - t) < longest:
+        close = abs(c - z) < near[2] and abs(a - x) < near[0] and abs(b - y) < near[1]
+        if close and abs(d - t) < longest:
             return order + 1
-        if max(abs(c + z), abs(a + x), abs(b + y)) < near and abs(d + t) < longest:
+        close = abs(c + z) < near[2] and abs(a + x) < near[0] and abs(b + y) < near[1]
+        if close and abs(d + t) < longest:
             return -order - 1
     return 0
 
@@ -289,29 +293,19 @@ def _scatter(work, n_orders, faintest, slowest_r2):
     return count
 
 
-@njit(inline="always")
-@no_type_check
-def _most_shown(x, y, z, edges):
-    """The most that a box shows of an order of this moment or, along an edge, a larger one."""
-    share = 1.0
-    for axis in range(3):
-        turns = x * edges[axis, 0] + y * edges[axis, 1] + z * edges[axis, 2]
-        share *= 1.0 / max(1.0, math.pi * abs(turns))
-    return share
-
-
 @njit(cache=True, nogil=True)
 @no_type_check
-def _note_shown(work, n_orders, limits, slowest_r2, edges):
-    """Of what was let go for want of room, remember the largest that a box would have shown."""
+def _note_shown(work, n_orders, limits, slowest_r2):
+    """Of what was let go for want of room, remember the largest that a region would have shown."""
     order_key, squares, clock = work.order_key, work.squares, work.clock
     for order in range(n_orders):
         back = math.exp(-abs(order_key[order, 3]) * slowest_r2)
         for which in range(3):
             size = math.sqrt(squares[order, which])
             if limits[0] < size * back <= limits[1]:
-                key = order_key[order]
-                shown = size * back * _most_shown(key[0], key[1], key[2], edges)
+                shown = size * back
+                for axis in range(3):
+                    shown /= max(1.0, math.pi * abs(order_key[order, axis]) * _REGION)
                 clock[SHOWN] = max(clock[SHOWN], shown)
 
 
@@ -320,10 +314,10 @@ def _note_shown(work, n_orders, limits, slowest_r2, edges):
 def mix(work, maps, length, limits):
     """Apply the maps of a pulse to every order, and drop what stays below the faintest.
 
-    ``limits`` are the differences of moment [1/m] and time [s] below which orders count as one, the
-    faintest size, the slowest transverse relaxation of the run [1/s] and the edges [m] of a box.
+    ``limits`` are the differences of moment, by axis [1/m], and of time [s] below which orders
+    count as one, the faintest size and the slowest transverse relaxation of the run [1/s].
     """
-    nearness, faintest, slowest_r2, edges = limits
+    nearness, faintest, slowest_r2 = limits
     n_orders = _gather(work, length, nearness)
     old, new, squares = work.banks[work.tally[1]], work.banks[1 - work.tally[1]], work.squares
     order_slot, order_sign = work.order_slot, work.order_sign
@@ -345,7 +339,7 @@ def mix(work, maps, length, limits):
         limit = max(2.0 * limit, 1e-9)
         work.clock[LOST] = max(work.clock[LOST], limit)
     if limit > faintest:
-        _note_shown(work, n_orders, (faintest, limit), slowest_r2, edges)
+        _note_shown(work, n_orders, (faintest, limit), slowest_r2)
     work.tally[0] = count
     loudest = 0.0
     for at in range(count):
@@ -406,15 +400,15 @@ def list_seen(states, count, view):
         if kind[at] != _F or sizes[at] <= faintest:
             continue
         kx, ky, kz = key[at, 0] + mx, key[at, 1] + my, key[at, 2] + mz
-        if whole:
-            share = _most_shown(kx, ky, kz, edges)
-        else:
-            share = 1.0
-            for axis in range(3):
-                turns = kx * edges[axis, 0] + ky * edges[axis, 1] + kz * edges[axis, 2]
+        share = 1.0
+        for axis in range(3):
+            turns = kx * edges[axis, 0] + ky * edges[axis, 1] + kz * edges[axis, 2]
+            if whole:
+                share *= 1.0 / max(1.0, math.pi * abs(turns))
+            else:
                 share *= _sinc(turns)
-                if abs(share) * sizes[at] <= faintest:
-                    break
+            if abs(share) * sizes[at] <= faintest:
+                break
         if abs(share) * sizes[at] > faintest:
             shares[at] = share
             if abs(share) * sizes[at] > largest:

@@ -32,7 +32,7 @@ from scanroom.physics.spins.recording import new_book
 from scanroom.physics.spins.rotations import PulseTable, pulse_reach
 
 # Orders closer than this [1/m] are one: a thousandth of a turn over a millimetre.
-_NEAR = 1.0
+_NEAR = (1.0, 1.0, 1.0)
 # Relaxation rates [1/s] that are worked on apart: what cannot be gridded, and what never fades.
 _SHORT_R2, _LONG_R2 = 100.0, 4.0
 # Share of a T2' decay by which times of orders may differ that are taken for one.
@@ -57,7 +57,7 @@ class Boxes:
 class Lost:
     """Largest configuration let go for want of room, relative to equilibrium.
 
-    ``shown`` counts only as much of each as a box would have shown, had it been received.
+    ``shown`` counts only as much of each as a region of 5 cm would have shown.
     """
 
     size: float = 0.0
@@ -123,7 +123,7 @@ def stage_of(
     runs: BoxRuns,
     course: tuple[Pulses, Windows],
     settings: Settings,
-    near: float = _NEAR,
+    near: tuple[float, float, float] = _NEAR,
 ) -> BoxStage:
     """Set a stage on which nothing happens yet; ``boxes`` are arrays, R2' and columns."""
     pulses, windows = course

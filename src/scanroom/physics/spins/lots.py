@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex64, Float, Float32, Int
+from jaxtyping import Complex64, Complex128, Float, Float32, Int
+from scipy.linalg.blas import cherk
 
 from scanroom.physics.spins.classes import Classes, Voxels, masses
 from scanroom.physics.spins.images import (
@@ -29,6 +30,9 @@ _APART = 1e-3
 # Of the error allowed: what tables, factors, courses within windows and pairs may each leave out.
 _TABLE, _FACTORS, _COURSES, _PAIRS = 0.3, 0.6, 0.3, 0.6
 _MOST_LEFT_OUT = 0.1
+# Columns, for each row, that factors are looked for in, and factors tried beyond those they need;
+# the part of all squares that single precision can tell.
+_SAMPLED, _SPARE, _ROUNDING = 32, 8, 1e-6
 
 
 class Told(NamedTuple):
@@ -192,12 +196,44 @@ def factors_of(table: Table, mass: Float32[np.ndarray, " node"], allowed: float)
     """
     heavy = np.sqrt(mass[table.node])
     weighed = table.amplitude * heavy
-    values, vectors = np.linalg.eigh((weighed @ weighed.conj().T).astype(np.complex128))
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    tails = np.cumsum(values[::-1])[::-1]
-    keep = int(np.count_nonzero(tails > allowed * len(weighed)))
-    if keep == 0:
+    n_rows, n_columns = weighed.shape
+    least, total = allowed * n_rows, _energy(weighed)
+    if total <= least:
         return None
-    left = vectors[:, :keep]
-    right = left.conj().T.astype(np.complex64) @ weighed / heavy
+    every = max(1, n_columns // (_SAMPLED * n_rows)) if least > _ROUNDING * total else 1
+    left, keep = _directions(weighed[:, ::every], least / every)
+    if every > 1:
+        # What the columns left out add is told exactly, and makes up for it if it can.
+        keep = min(keep + _SPARE, n_rows)
+        energy = np.array([_energy(row) for row in _along(left[:, :keep], weighed)])
+        short = total - np.cumsum(energy) > least
+        if short[-1]:
+            left, keep = _directions(weighed, least)
+        else:
+            keep = int(np.count_nonzero(short)) + 1
+    left = left[:, :keep]
+    right = _along(left, weighed) / heavy
     return Factors(left, np.ascontiguousarray(right.T), table.node)
+
+
+def _energy(values: Complex64[np.ndarray, "..."]) -> float:
+    """Sum of squares, in double precision."""
+    rows = np.ascontiguousarray(values).view(np.float32).reshape(-1, 2 * values.shape[-1])
+    return float(sum(np.square(row).sum(dtype=np.float64) for row in rows))
+
+
+def _along(
+    left: Complex128[np.ndarray, "row factor"], weighed: Complex64[np.ndarray, "row column"]
+) -> Complex64[np.ndarray, "factor column"]:
+    return np.asarray(left.conj().T.astype(np.complex64) @ weighed)
+
+
+def _directions(
+    weighed: Complex64[np.ndarray, "row column"], least: float
+) -> tuple[Complex128[np.ndarray, "row row"], int]:
+    """Directions of columns, strongest first, and how many leave out no more than ``least``."""
+    lower = cherk(1.0, np.ascontiguousarray(weighed).T, trans=2, lower=1)
+    values, vectors = np.linalg.eigh(lower.astype(np.complex128), UPLO="L")
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1].conj()
+    tails = np.cumsum(values[::-1])[::-1]
+    return vectors, max(1, int(np.count_nonzero(tails > least)))

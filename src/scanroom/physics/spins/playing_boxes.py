@@ -67,8 +67,8 @@ class BoxRuns(NamedTuple):
 class BoxStage(NamedTuple):
     """Everything a lane needs for one stretch.
 
-    Orders closer than ``near`` [1/m] are one. ``centre`` is, for each kind of pulse, the moment
-    [1/m] and time [s] from its first edge to the instant at which it acts.
+    Orders closer than ``near`` [1/m], by axis, are one. ``centre`` is, for each kind of pulse, the
+    moment [1/m] and time [s] from its first edge to the instant at which it acts.
     """
 
     spins: SpinArrays
@@ -81,7 +81,7 @@ class BoxStage(NamedTuple):
     centre: np.ndarray
     tolerance: float
     faintest: float
-    near: float
+    near: tuple[float, float, float]
 
 
 class Seen(NamedTuple):
@@ -243,7 +243,7 @@ def _pulse(stage, run, at, mine, room):
     centre = stage.centre[kind]
     shift(work, (centre[0], centre[1], centre[2]), centre[3])
     same = (stage.near, stage.runs.longest[run])
-    limits = (same, stage.faintest, stage.runs.slowest_r2[run], stage.runs.edges[run])
+    limits = (same, stage.faintest, stage.runs.slowest_r2[run])
     mix(work, scratch.maps[slot].reshape(-1), length, limits)
     before, end = events.moment[at, 0], events.moment[at, 1]
     after = (
@@ -374,7 +374,7 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
 
     ``saved`` holds, for each of them, its magnetisation, its table of configurations and its clock
     between stretches; return the largest configuration let go for want of room, and the largest of
-    those as a box would have shown them. With an open
+    those as a region would have shown them. With an open
     ``book`` (see `recording`) windows are not received: what they would see is written down.
     """
     edge = stage.runs.edge
