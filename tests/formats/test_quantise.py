@@ -48,6 +48,15 @@ def test_the_window_follows_the_object_not_its_bright_rim_nor_the_air():
     assert 1.0 < high < 1.3  # white just above the object
 
 
+def test_a_rim_of_a_tenth_of_the_object_does_not_darken_the_rest():
+    image = np.zeros((20, 100), np.float32)
+    image[:10], image[:, :10] = 100.0, 900.0
+    result = quantise(image)
+    low, high = np.array(result.window) * result.slope
+    assert low == 0.0
+    assert high == pytest.approx(220.0, rel=0.01)  # twice the middle, and a little
+
+
 def test_the_window_of_a_signed_image_is_symmetric():
     low, high = quantise(np.random.default_rng(0).uniform(-3, 3, (8, 8))).window
     assert low == -high

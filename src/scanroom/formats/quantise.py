@@ -13,8 +13,9 @@ LARGEST = 2**15 - 1
 """Largest stored number. Every reader holds it, whether it takes 16 bits as signed or not."""
 DEEPEST = -100
 """Smallest exponent of the scale: far from the subnormal numbers of single precision."""
-SHINING, HEADROOM = 0.1, 1.15
-"""Share of the bright voxels above which a voxel belongs to the object; room above the object."""
+SHINING, HEADROOM, SPAN = 0.1, 1.15, 2.2
+"""Share of the bright voxels above which a voxel belongs to the object; room above the object;
+white is no more than so many times the middle of the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,14 @@ class Quantised:
         """Stored numbers to show as black and white, symmetric if any is negative.
 
         What shines is taken as the object; a twentieth of it, fat or skin beside a coil as a
-        rule, may be brighter than white.
+        rule, may be brighter than white; and where that still leaves most of it dark, more of it.
         """
         size = np.abs(self.stored.astype(np.float32))
         shining = size[size > SHINING * np.percentile(size, 99.5)] if size.size else size
-        high = float(np.percentile(shining, 95)) * HEADROOM if shining.size else 1.0
+        high = 1.0
+        if shining.size:
+            middle, bright = np.percentile(shining, [50, 95]).tolist()
+            high = min(bright * HEADROOM, middle * SPAN)
         return (-high if self.stored.min(initial=0) < 0 else 0.0), max(high, 1.0)
 
 
