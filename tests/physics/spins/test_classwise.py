@@ -11,7 +11,8 @@ from scanroom.physics.spins.classwise import simulate_classes
 from scanroom.physics.spins.continuum import Boxes, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings, simulate
 from scanroom.physics.spins.ensemble import Spins
-from validation.mri_bloch_truths import EXACT, INSTANT, Timeline, filled, sinc
+from validation.mri_bloch_truths import EXACT, INSTANT, Timeline, sinc
+from validation.mri_order_truths import filled
 
 EDGE = 1e-3
 SLICE = np.array([0.0, 0.0, 2e5])

@@ -10,18 +10,8 @@ from scanroom.physics.spins.configurations import RUN
 from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings
 from scanroom.physics.spins.ensemble import Spins
-from validation.mri_bloch_truths import (
-    EXACT,
-    INSTANT,
-    ORDERS,
-    Timeline,
-    box_signals,
-    boxes,
-    one_box,
-    signals,
-    sinc,
-    spins,
-)
+from validation.mri_bloch_truths import EXACT, INSTANT, Timeline, signals, sinc, spins
+from validation.mri_order_truths import ORDERS, box_signals, boxes, one_box
 
 SLICE = np.array([0.0, 1e4, 1.6e5])
 SKEW = np.array([[2e-3, 0.3e-3, 0.0], [-0.2e-3, 1e-3, 0.4e-3], [0.0, 0.5e-3, 3e-3]])
