@@ -64,9 +64,9 @@ class Lot(NamedTuple):
 class Ground(NamedTuple):
     """The voxels in columns along the slice: ``order`` and ``edge``, and where columns stand.
 
-    ``fields`` are offset, transmit field, faces along the slice and slope of the offset; the phase
-    of the transmit field is in ``weight`` (real parts, then imaginary ones, of all coils), and in
-    ``loudness``, one coil for all.
+    ``fields`` are offset, transmit field, faces along the slice and slopes of the offset, along the
+    slice first; the phase of the transmit field is in ``weight`` (real parts, then imaginary ones,
+    of all coils), and in ``loudness``, one coil for all.
     """
 
     order: Int[np.ndarray, " voxel"]
@@ -74,7 +74,7 @@ class Ground(NamedTuple):
     place: Int[np.ndarray, " column"]
     low: Int[np.ndarray, " 2"]
     shape: tuple[int, int]
-    fields: Float[np.ndarray, "voxel 5"]
+    fields: Float[np.ndarray, "voxel 7"]
     weight: Float32[np.ndarray, "voxel number"]
     loudness: Complex64[np.ndarray, " voxel"]
 
@@ -90,14 +90,14 @@ def ground_of(voxels: Voxels, classes: Classes) -> Ground:
     strength = np.abs(voxels.transmit)
     phase = voxels.transmit / np.maximum(strength, 1e-30)
     loudness = np.linalg.norm(voxels.weight, axis=1)
-    slope = voxels.slope[:, classes.axis].astype(np.float64)
+    slopes = voxels.slope[:, [classes.axis, *classes.plane]].astype(np.float64)
     return Ground(
         order,
         np.append(starts, len(order)),
         column[order[starts]],
         low,
         (rows, columns),
-        np.stack([voxels.offset, strength, classes.low, classes.high, slope], axis=1),
+        np.column_stack([voxels.offset, strength, classes.low, classes.high, slopes]),
         _planes(voxels.weight * phase[:, None]),
         (loudness * phase).astype(np.complex64),
     )

@@ -25,7 +25,7 @@ def project(lists, voxels, table, factors, within, what, sums):
     ``lists`` are the order of the voxels, where columns begin, and of how many columns one is
     summed; ``factors`` their values by node, whether a node has any, and between which places along
     the slice those stand; ``what`` are the pairs of factor and course, the moment [1/m] across the
-    slice, the height of a voxel [m] and the time [s] for which a slope of the field within it has
+    slice, the height of a voxel [m] and the time [s] for which slopes of the field within it have
     turned. Coils and factors hold real parts, then imaginary ones.
     """
     order, edge, every = lists
@@ -44,16 +44,17 @@ def project(lists, voxels, table, factors, within, what, sums):
             voxel = order[position]
             if fields[voxel, 3] < factors[2] or fields[voxel, 2] > factors[3]:
                 continue
-            one = (fields[voxel], faint[voxel], kinds[voxel])
+            one = (fields[voxel, :5], faint[voxel], kinds[voxel])
             value[:] = np.float32(0.0)
             if not _fill(one, table, factors, (moment, height, time), (lines, along), value):
                 continue
             _turn_on(one, within, course)
+            dim = np.float32(_sinc(fields[voxel, 5] * time) * _sinc(fields[voxel, 6] * time))
             base = voxel * 2 * n_coils
             for p in range(len(pairs)):
                 r = pairs[p, 0]
                 both = complex(value[r], value[n_factors + r]) * course[pairs[p, 1]]
-                a, b = np.float32(both.real), np.float32(both.imag)
+                a, b = dim * np.float32(both.real), dim * np.float32(both.imag)
                 for c in range(n_coils):
                     total[p, c] += a * flat[base + c] - b * flat[base + n_coils + c]
                 for c in range(n_coils):
@@ -61,6 +62,14 @@ def project(lists, voxels, table, factors, within, what, sums):
         for p in range(len(pairs)):
             for c in range(n_coils):
                 sums[looked, p, c] = complex(total[p, c], total[p, n_coils + c])
+
+
+@njit(inline="always")
+@no_type_check
+def _sinc(turns):
+    """Mean of exp(-i 2 pi turns s) over -1/2 < s < 1/2."""
+    angle = math.pi * turns
+    return math.sin(angle) / angle if abs(angle) > 1e-4 else 1.0 - angle * angle / 6.0
 
 
 @njit(parallel=True, cache=True)
