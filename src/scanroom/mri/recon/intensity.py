@@ -20,6 +20,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped
 from numpy.polynomial.legendre import legvander
+from threadpoolctl import threadpool_limits
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.result import Result
@@ -110,7 +111,8 @@ def shading(
     at_blocks = _bases(centres, ends, degrees)
     slopes, steps = _differences(np.log(np.maximum(blocks, 1e-12)), inside, at_blocks, terms)
     table = np.zeros([n + 1 for n in degrees])
-    table[tuple(np.array(terms).T)] = _least_deviations(slopes, steps)
+    with threadpool_limits(limits=1, user_api="blas"):  # threads wait longer than they work
+        table[tuple(np.array(terms).T)] = _least_deviations(slopes, steps)
     everywhere = _bases([np.arange(n, dtype=float) for n in magnitude.shape], ends, degrees)
     field = _evaluated(everywhere, table)
     shown = _evaluated(at_blocks, table)[inside]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex64, Int
+from threadpoolctl import threadpool_limits
 
 from scanroom.core.errors import ProtocolError
 from scanroom.physics.spins.classes import Classes, Voxels
@@ -93,7 +94,9 @@ def simulate_classes(
                 )
             control.report((first + _PLAYING * (last - first)) / total)
             told = Told(events.kind, notes, ready.stage.runs.edge, ready.order)
-            lots = lots_of(program, (voxels, classes, ground), told, settings.error)
+            # Of many small products; threads of the BLAS wait for each other and change its bytes.
+            with threadpool_limits(limits=1, user_api="blas"):
+                lots = lots_of(program, (voxels, classes, ground), told, settings.error)
             signals = {
                 at: np.zeros((n_coils, program.windows[events.kind[at]].n_samples), np.complex64)
                 for at in np.flatnonzero(events.event == WINDOW).tolist()
