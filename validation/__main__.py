@@ -77,6 +77,13 @@ def page(claims: Sequence[Any]) -> str:
 
 def main(wanted: Sequence[str]) -> int:
     """Run, write, and say how it went."""
+    if unknown := sorted(set(wanted) - set(names())):
+        print(
+            f"there is no validation {', '.join(unknown)}; there are {', '.join(names())} "
+            "(validation/). Choose some of them, or none for all.",
+            file=sys.stderr,
+        )
+        return 2
     claims: list[Any] = []
     for name in wanted or names():
         start = time.perf_counter()

@@ -51,10 +51,18 @@ def test_a_validation_that_breaks_is_a_claim_not_met():
 def test_exit_code_is_1_when_a_claim_fails(monkeypatch, capsys):
     bad, good = collect(claim(passes=False)), collect(claim())
     monkeypatch.setattr(harness, "collect", lambda _: bad)
+    monkeypatch.setattr(harness, "names", lambda: ["x"])
     assert harness.main(["x"]) == 1
     monkeypatch.setattr(harness, "collect", lambda _: good)
     assert harness.main(["x"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_an_unknown_validation_is_refused_with_those_there_are(capsys):
+    assert harness.main(["nosuch"]) == 2
+    said = capsys.readouterr().err
+    assert "nosuch" in said
+    assert "mri_classes" in said
 
 
 def test_a_bar_does_not_break_the_table():
