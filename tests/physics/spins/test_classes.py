@@ -1,6 +1,7 @@
 """Nodes of classes: which there are, and what voxels are mixed of."""
 
 import numpy as np
+import pytest
 
 from scanroom.physics.spins.classes import classes_of, masses, tissues
 from tests.physics.spins.test_classwise import _train, _voxels
@@ -34,7 +35,26 @@ def test_every_voxel_finds_all_nodes_it_needs_and_all_its_energy_hangs_on_them()
     assert np.sort(classes.number[classes.number >= 0]).tolist() == list(range(len(field)))
     assert field.offset.min() <= voxels.offset.min()
     assert field.offset.max() >= voxels.offset.max()
-    loudness = np.linalg.norm(voxels.weight, axis=1).astype(np.float32)
+
+
+def test_the_energy_of_one_voxel_hangs_on_the_nodes_about_it_and_on_no_other():
+    voxels = _voxels()
+    classes = classes_of(_train().program(), voxels, 2)
+    loudness, one = np.zeros(len(voxels.index), np.float32), 123
+    loudness[one] = 3.0
     mass = masses(classes, voxels, loudness)
-    # The lightest nodes are lifted to a thousandth of the mean.
-    assert abs(float(mass.mean()) - 1.0) < 2e-3
+    spins, step = classes.nodes.spins, classes.step
+    seen = classes.height_of_nodes() + classes.shift * spins.offset
+    reach = 0.5 * (classes.high[one] - classes.low[one]) + step[0] * (1 + 1e-9)
+    strength = np.abs(voxels.transmit[one])
+    near = (
+        (np.abs(seen - 0.5 * (classes.low[one] + classes.high[one])) <= reach)
+        & (np.abs(spins.offset - voxels.offset[one]) <= step[1])
+        & (np.abs(np.abs(spins.transmit) - strength) <= 0.5 * step[2] * (1 + 1e-6))
+        & (spins.r1 == voxels.r1[one])
+        & (spins.r2 == voxels.r2[one])
+    )
+    assert 0 < near.sum() < 0.05 * len(mass)
+    assert (mass[~near] == np.float32(1e-3)).all()  # the least that any node has
+    # One on the average: all that there is hangs on those few.
+    assert float(mass[mass > 2e-3].sum()) == pytest.approx(len(mass), rel=2e-3)

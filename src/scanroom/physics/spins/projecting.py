@@ -10,7 +10,7 @@ _LEFT, _HERE, _RIGHT = 0, 1, 2
 # Distance of Gauss's two points, of the interval.
 _GAUSS = 1.0 / math.sqrt(3.0)
 # Pieces of an interval for each turn of the phase in it.
-_PIECES = 3.0
+_PIECES = 6.0
 
 
 # Complex numbers are kept as all real parts, then all imaginary ones: so that loops over factors
@@ -88,7 +88,7 @@ def _fill(one, table, factors, seen, room, value):
     """Integrate the factors over one voxel; False if nothing is there.
 
     Along the slice they are cubic between nodes; two of Gauss's points stand for each piece of an
-    interval, in which the phase turns by less than a third.
+    interval, in which the phase turns by less than a sixth.
     """
     (offset, strength, low, high, slope), is_faint, _ = one
     _, first, step, shift, _, _ = table
