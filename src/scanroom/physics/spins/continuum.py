@@ -29,7 +29,7 @@ from scanroom.physics.spins.playing_boxes import N_SAVED, BoxRuns, BoxStage, See
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.recording import new_book
-from scanroom.physics.spins.rotations import PulseTable, pulse_reach
+from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
 
 # Orders closer than this [1/m] are one: a thousandth of a turn over a millimetre.
 _NEAR = (1.0, 1.0, 1.0)
@@ -187,9 +187,7 @@ def _marks(
             continue
         table = tables[kind.envelope]
         total = boxes.position @ kind.gradient + boxes.offset - kind.frequency
-        place = np.rint((total - table.offset_first) / table.offset_step).astype(np.int64)
-        tilts = reach[kind.envelope]
-        mark[tilts[np.clip(place, 0, len(tilts) - 1)] > tolerance] ^= number[at]
+        mark[at_offsets(table, reach[kind.envelope], total) > tolerance] ^= number[at]
     return mark
 
 
@@ -221,10 +219,7 @@ def box_runs(
         np.asarray(longest, np.float64),
         np.zeros((n_runs, len(pulses.table))),
     )
-    reach = [pulse_reach(table) for table in tables.values()]
-    tilts, shifts = (np.concatenate([*(r[i] for r in reach), np.zeros(0)]) for i in (0, 1))
-    edge_of_table = np.cumsum([0, *(len(tilt) for tilt, _ in reach)])
-    mark_changes(arrays, runs, pulses, (tilts, shifts, edge_of_table), tolerance)
+    mark_changes(arrays, runs, pulses, reaches(tables.values()), tolerance)
     return runs
 
 

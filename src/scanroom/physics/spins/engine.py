@@ -34,7 +34,7 @@ from scanroom.physics.spins.playing import (
 )
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import Program
-from scanroom.physics.spins.rotations import PulseTable, pulse_reach
+from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
 
 LANES = 8
 
@@ -139,8 +139,7 @@ def largest_tilt(
         size = 2 * int(np.ceil(wide / table.offset_step)) + 3
         reach = maximum_filter1d(pulse_reach(table)[0], size, mode="nearest")
         total = position @ kind.gradient + offset - kind.frequency
-        place = np.rint((total - table.offset_first) / table.offset_step).astype(np.int64)
-        np.maximum(found, reach[np.clip(place, 0, len(reach) - 1)], out=found)
+        np.maximum(found, at_offsets(table, reach, total), out=found)
     return found
 
 
@@ -167,10 +166,7 @@ def _runs(
         np.maximum.reduceat(arrays.r2, starts) if n_runs else np.zeros(0, np.float32),
         np.zeros((n_runs, len(program.pulses))),
     )
-    reach = [pulse_reach(table) for table in tables.values()]
-    tilts, shifts = (np.concatenate([*(r[i] for r in reach), np.zeros(0)]) for i in (0, 1))
-    edge_of_table = np.cumsum([0, *(len(tilt) for tilt, _ in reach)])
-    mark_changes(arrays, runs, pulses, (tilts, shifts, edge_of_table), tolerance)
+    mark_changes(arrays, runs, pulses, reaches(tables.values()), tolerance)
     return runs
 
 

@@ -9,12 +9,13 @@ every T1 and T2, every gradient (an offset) and every flip angle (a strength) of
 """
 
 import math
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from numba import njit
 
 from scanroom.core.units import Hertz, Second
@@ -184,6 +185,25 @@ def pulse_reach(table: PulseTable) -> tuple[Float[np.ndarray, " offset"], ...]:
     apart = np.hypot(entries[..., 0] - free.real, entries[..., 1] - free.imag)
     tilt = np.hypot(entries[..., 2], entries[..., 3])
     return tuple(np.asarray(2 * part.max(axis=0), np.float64) for part in (tilt, apart))
+
+
+def reaches(
+    tables: Iterable[PulseTable],
+) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"], Int[np.ndarray, " edge"]]:
+    """`pulse_reach` of all tables, one behind another, and where each begins."""
+    reach = [pulse_reach(table) for table in tables]
+    tilts, shifts = (np.concatenate([*(r[i] for r in reach), np.zeros(0)]) for i in (0, 1))
+    return tilts, shifts, np.cumsum([0, *(len(tilt) for tilt, _ in reach)])
+
+
+def at_offsets(
+    table: PulseTable,
+    reach: Float[np.ndarray, " offset"],
+    offset: Float[np.ndarray, " spin"],
+) -> Float[np.ndarray, " spin"]:
+    """Reach of a pulse at the nearest offsets [Hz] of its table."""
+    place = np.rint((offset - table.offset_first) / table.offset_step).astype(np.int64)
+    return np.asarray(reach[np.clip(place, 0, len(reach) - 1)])
 
 
 @njit(inline="always")
