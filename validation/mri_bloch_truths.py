@@ -345,7 +345,9 @@ def judged(engine: str, cases: Iterable[Case], command: str) -> list[dict[str, A
 
 def claims() -> list[dict[str, Any]]:
     """Error of every case."""
-    return judged("isochromats", CASES, COMMAND)
+    rows = judged("isochromats", CASES, COMMAND)
+    write_page(PAGE, "Isochromats against closed forms", COMMAND, rows)
+    return rows
 
 
 def write_page(path: Path, title: str, command: str, rows: list[dict[str, Any]]) -> None:
@@ -356,6 +358,4 @@ def write_page(path: Path, title: str, command: str, rows: list[dict[str, Any]])
 
 
 if __name__ == "__main__":
-    found = claims()
-    write_page(PAGE, "Isochromats against closed forms", COMMAND, found)
-    show(found)
+    show(claims())

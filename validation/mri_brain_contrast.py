@@ -189,7 +189,11 @@ def judged(contrast: Contrast) -> list[dict[str, Any]]:
 
 def claims() -> list[dict[str, Any]]:
     """Signal of grey matter and CSF over that of white matter, beside the three truths."""
-    return [claim for preset in PRESETS for one in contrasts(preset) for claim in judged(one)]
+    scans = [one for preset in PRESETS for one in contrasts(preset)]
+    rows = [claim for one in scans for claim in judged(one)]
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(scans, rows))
+    return rows
 
 
 def causes(found: list[Contrast]) -> str:
@@ -226,8 +230,4 @@ def page(found: list[Contrast], rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    scans = [one for preset in PRESETS for one in contrasts(preset)]
-    results = [claim for one in scans for claim in judged(one)]
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(scans, results))
-    show(results)
+    show(claims())

@@ -324,6 +324,7 @@ def claims() -> list[Row]:
         rows += left_out(preset)
     for preset in PRESETS:
         rows += whole_error(preset)
+    write_page(rows)
     return rows
 
 
@@ -343,6 +344,4 @@ def write_page(rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    found = claims()
-    write_page(found)
-    show(found)
+    show(claims())

@@ -108,7 +108,9 @@ def compare(folder: Path) -> list[dict[str, Any]]:
 
 def claims() -> list[dict[str, Any]]:
     """What the shared data let us compare."""
-    return compare(DATA)
+    rows = compare(DATA)
+    write_page(rows)
+    return rows
 
 
 def write_page(rows: list[dict[str, Any]]) -> None:
@@ -122,6 +124,4 @@ def write_page(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    found = claims()
-    write_page(found)
-    show(found)
+    show(claims())

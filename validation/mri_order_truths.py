@@ -176,10 +176,10 @@ ORDERS: tuple[Case, ...] = (
 
 def claims() -> list[dict[str, Any]]:
     """Error of every case."""
-    return judged("continuum", ORDERS, COMMAND)
+    rows = judged("continuum", ORDERS, COMMAND)
+    write_page(PAGE, "Orders of dephasing against closed forms", COMMAND, rows)
+    return rows
 
 
 if __name__ == "__main__":
-    found = claims()
-    write_page(PAGE, "Orders of dephasing against closed forms", COMMAND, found)
-    show(found)
+    show(claims())

@@ -127,6 +127,8 @@ def claims() -> list[dict[str, Any]]:
                 "passes": value <= bound,
             }
         )
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page())
     return found
 
 
@@ -196,5 +198,3 @@ def is_steady(claim: dict[str, Any]) -> bool:
 
 if __name__ == "__main__":
     print_table(claims())
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page())

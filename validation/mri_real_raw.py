@@ -221,7 +221,11 @@ def judge(rows: list[dict[str, Any]], images: dict[str, np.ndarray]) -> list[dic
 
 def claims() -> list[dict[str, Any]]:
     """Import and reconstruct everything."""
-    return judge(*run_all())
+    every, pictures = run_all()
+    found = judge(every, pictures)
+    write_pictures(pictures)
+    write_page(every, found)
+    return found
 
 
 def write_pictures(images: dict[str, np.ndarray]) -> None:
@@ -256,9 +260,4 @@ def write_page(rows: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    every, pictures = run_all()
-    judged = judge(every, pictures)
-    write_pictures(pictures)
-    write_page(every, judged)
-    show(every, ("file", "windows", "coils", "type", "matrix", "result", "seconds"))
-    show(judged)
+    show(claims())
