@@ -128,7 +128,7 @@ def claims() -> list[dict[str, Any]]:
             }
         )
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page())
+    PAGE.write_text(page(found))
     return found
 
 
@@ -175,7 +175,7 @@ def preset_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def page() -> str:
+def page(found: list[dict[str, Any]]) -> str:
     """Keys, bounds and presets."""
     common = key_rows(Imaging)
     columns = ("key", "may be", "default", "reason")
@@ -187,7 +187,7 @@ def page() -> str:
     rows = preset_rows()
     parts += ["## Presets", markdown(rows, tuple(rows[0]))]
     keys = ("claim", "value", "unit", "bound", "passes")
-    parts += ["## Measured", markdown([*filter(is_steady, claims())], keys)]
+    parts += ["## Measured", markdown([*filter(is_steady, found)], keys)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
