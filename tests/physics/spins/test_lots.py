@@ -5,7 +5,7 @@ import pytest
 
 from scanroom.physics.spins.classes import classes_of
 from scanroom.physics.spins.images import Rows
-from scanroom.physics.spins.lots import Table, Told, factors_of, tables_of_lots
+from scanroom.physics.spins.lots import Table, Told, factors_of, shares_of_lots, table_of
 from scanroom.physics.spins.program import WINDOW
 from scanroom.physics.spins.recording import Notes
 from tests.physics.spins.test_classwise import _train, _voxels
@@ -100,7 +100,7 @@ def test_orders_brought_together_add_up_to_the_same_at_every_node(away, n_rows, 
         amplitudes.ravel(),
     )
     told = Told(program.kind, notes, np.array([0, n]), np.arange(n))
-    tables = list(tables_of_lots(program, told, classes))
+    tables = [table_of(told, classes, part) for part in shares_of_lots(program, told, classes)]
     assert len(tables) == n_lots
     assert sum(len(table.rows.at) for table in tables) == n_rows
     assert all((table.rows.at == window).all() for table in tables)

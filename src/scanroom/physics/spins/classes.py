@@ -155,7 +155,10 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
     least = np.array([bounds(v)[0] for v in (low, voxels.offset, strength)])
     most = np.array([bounds(v)[1] for v in (high, voxels.offset, strength)])
     first = (np.floor(least / step) - 2) * step
-    counts = (np.ceil((most - first) / step) + 3).astype(int)
+    cells = np.ceil((most - first) / step) + 3
+    if not np.prod(cells) <= _MOST_CELLS:
+        return None
+    counts = cells.astype(int)
     found = tissues(voxels.r1, voxels.r2, voxels.r2_prime)
     if found is None or _courses(program, voxels, len(found[-1])) > _MOST_COURSES:
         return None
@@ -210,7 +213,7 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
 def _shift(program: Program, slopes: Float[np.ndarray, " kind"]) -> float:
     """Place [m] by which one hertz moves what the most used gradient [Hz/m] selects."""
     uses = np.bincount(program.kind[program.event == 0], minlength=len(slopes))
-    uses = np.where(slopes != 0, uses, 0)
+    uses = np.where(np.abs(slopes) > _STRAIGHT * np.abs(slopes).max(initial=0.0), uses, 0)
     if not uses.any():
         return 0.0
     return 1.0 / float(slopes[int(np.argmax(uses))])

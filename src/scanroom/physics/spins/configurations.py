@@ -296,7 +296,7 @@ def _scatter(work, n_orders, faintest, slowest_r2):
 @njit(cache=True, nogil=True)
 @no_type_check
 def _note_shown(work, n_orders, limits, slowest_r2):
-    """Of what was let go for want of room, remember the largest that a region would have shown."""
+    """Add up the squares of what a region would have shown of what was let go for want of room."""
     order_key, squares, clock = work.order_key, work.squares, work.clock
     for order in range(n_orders):
         back = math.exp(-abs(order_key[order, 3]) * slowest_r2)
@@ -306,7 +306,7 @@ def _note_shown(work, n_orders, limits, slowest_r2):
                 shown = size * back
                 for axis in range(3):
                     shown /= max(1.0, math.pi * abs(order_key[order, axis]) * _REGION)
-                clock[SHOWN] = max(clock[SHOWN], shown)
+                clock[SHOWN] += shown * shown
 
 
 @njit(cache=True, nogil=True)

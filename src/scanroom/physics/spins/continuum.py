@@ -57,7 +57,8 @@ class Boxes:
 class Lost:
     """Largest configuration let go for want of room, relative to equilibrium.
 
-    ``shown`` counts only as much of each as a region of 5 cm would have shown.
+    ``shown`` counts only as much of each as a region of 5 cm would have shown, the root of the sum
+    of squares over all pulses.
     """
 
     size: float = 0.0

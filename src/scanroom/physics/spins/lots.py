@@ -1,10 +1,11 @@
 """Orders that windows saw, sorted into lots that one set of images serves, and their factors."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from concurrent.futures import Executor
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Complex64, Complex128, Float, Float32, Int
+from numba import njit
 from scipy.linalg.blas import cherk
 
 from scanroom.physics.spins.classes import Classes, Voxels, masses
@@ -52,8 +53,20 @@ class Table(NamedTuple):
     node: Int[np.ndarray, " column"]
 
 
+class Share(NamedTuple):
+    """The part of the notes that makes a lot: an entry of each row, all entries, and their rows."""
+
+    first: Int[np.ndarray, " row"]
+    entry: Int[np.ndarray, " entry"]
+    row: Int[np.ndarray, " entry"]
+
+
 def lots_of(
-    program: Program, who: tuple[Voxels, Classes, Ground], told: Told, error: float
+    program: Program,
+    who: tuple[Voxels, Classes, Ground],
+    told: Told,
+    error: float,
+    pool: Executor,
 ) -> list[Lot]:
     """Factors and courses of every lot, and the pairs of them that matter.
 
@@ -62,12 +75,17 @@ def lots_of(
     voxels, classes, ground = who
     mass = masses(classes, voxels, np.abs(ground.loudness))
     strongest = float(energies(told.notes, mass[told.order], told.edge).max(initial=0.0))
+    least = (_TABLE * error) ** 2 * strongest
+
+    def separated(share: Share) -> tuple[Rows, Factors | None]:
+        table = table_of(told, classes, share)
+        return table.rows, factors_of(table, mass, least)
+
     found: list[tuple[Rows, Factors, Float[np.ndarray, " factor"]]] = []
-    for table in tables_of_lots(program, told, classes):
-        factors = factors_of(table, mass, (_TABLE * error) ** 2 * strongest)
+    for rows, factors in pool.map(separated, shares_of_lots(program, told, classes)):
         if factors is not None:
-            loudness = loudness_of(program, voxels, classes, ground, (table.rows, factors))
-            found.append((table.rows, factors, loudness))
+            loudness = loudness_of(program, voxels, classes, ground, (rows, factors))
+            found.append((rows, factors, loudness))
     if not found:
         return []
     loudest = max(float(loudness.sum()) for *_, loudness in found)
@@ -111,29 +129,46 @@ def _threshold(parts: Float[np.ndarray, " part"], allowed: float) -> float:
     return float(ranked[count]) if count < len(ranked) else np.inf
 
 
-def tables_of_lots(program: Program, told: Told, classes: Classes) -> Iterator[Table]:
+def shares_of_lots(program: Program, told: Told, classes: Classes) -> list[Share]:
     """Sort orders that share their place, their moment across the slice and their time."""
-    kinds, notes, edge, order = told
+    notes = told.notes
     if not len(notes.run):
-        return
+        return []
     keys = np.column_stack([notes.at, np.round(notes.key / _KEY).astype(np.int64)])
     _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     row = row.ravel()
     lot = _numbers(program, told, classes, first)
+    shares = []
     for number in range(int(lot.max()) + 1):
         mine = np.flatnonzero(lot == number)
         entries = np.flatnonzero(lot[row] == number)
-        runs = np.unique(notes.run[entries])
-        start = np.concatenate([[0], np.cumsum(np.diff(edge)[runs])])
-        table = np.zeros((len(mine), int(start[-1])), np.complex64)
-        place = np.searchsorted(mine, row[entries])
-        begin = start[np.searchsorted(runs, notes.run[entries])]
-        for entry, r, b in zip(entries.tolist(), place.tolist(), begin.tolist(), strict=True):
-            values = notes.amplitude[notes.edge[entry] : notes.edge[entry + 1]]
-            table[r, b : b + len(values)] += values
-        nodes = np.concatenate([order[edge[run] : edge[run + 1]] for run in runs.tolist()])
-        at, key = notes.at[first[mine]], notes.key[first[mine]]
-        yield _brought_together(Table(Rows(at, kinds[at], key), table, nodes), classes)
+        shares.append(Share(first[mine], entries, np.searchsorted(mine, row[entries])))
+    return shares
+
+
+def table_of(told: Told, classes: Classes, share: Share) -> Table:
+    """Lay out the amplitudes of a lot, all rows at one moment across the slice and one time."""
+    kinds, notes, edge, order = told
+    runs = np.unique(notes.run[share.entry])
+    start = np.concatenate([[0], np.cumsum(np.diff(edge)[runs])])
+    table = np.zeros((len(share.first), int(start[-1])), np.complex64)
+    begin = start[np.searchsorted(runs, notes.run[share.entry])]
+    _lay(table, (share.entry, share.row, begin), notes.edge, notes.amplitude)
+    nodes = np.concatenate([order[edge[run] : edge[run + 1]] for run in runs.tolist()])
+    at, key = notes.at[share.first], notes.key[share.first]
+    return _brought_together(Table(Rows(at, kinds[at], key), table, nodes), classes)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _lay(table, places, edge, amplitude):
+    """Add every entry's amplitudes in its row from its first column on."""
+    entries, rows, begins = places
+    for at in range(entries.size):
+        low, high = edge[entries[at]], edge[entries[at] + 1]
+        row, begin = rows[at], begins[at]
+        for k in range(high - low):
+            table[row, begin + k] += amplitude[low + k]
 
 
 def _brought_together(table: Table, classes: Classes) -> Table:

@@ -406,5 +406,5 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
         save(work, longest, banks[at], tables[at])
         clocks[at, :CLOCK] = work.clock
         clocks[at, CLOCK] = 1.0
-        lost, shown = max(lost, work.clock[LOST]), max(shown, work.clock[SHOWN])
+        lost, shown = max(lost, work.clock[LOST]), max(shown, math.sqrt(work.clock[SHOWN]))
     return lost, shown
