@@ -5,7 +5,7 @@ import pytest
 
 from scanroom.mri.system import system
 from scanroom.mri.twin import Faults
-from scanroom.mri.twin.fields import shim_volume, static_field
+from scanroom.mri.twin.fields import shim_volume, slope, static_field
 from scanroom.subject import load_subject
 from scanroom.subject.model import Subject
 
@@ -48,3 +48,11 @@ def test_a_subject_of_few_voxels_is_shimmed_whole() -> None:
     maps = {"proton_density": np.ones((3, 3, 3), np.float32)}
     tiny = Subject(name="cube", field=3.0, affine=np.eye(4), maps=maps)
     assert shim_volume(tiny).all()
+
+
+def test_a_slope_is_that_within_a_voxel_not_the_jump_beside_it():
+    field = np.array([0.0, 1.0, 2.0, 3.0, 13.0, 14.0, 14.5, 14.0], np.float32)
+    volume = np.broadcast_to(field[:, None, None], (8, 2, 1)).copy()
+    assert slope(volume, 0)[:, 1, 0].tolist() == [0, 1, 1, 1, 1, 0.5, 0, 0]
+    assert not slope(volume, 1).any()
+    assert not slope(volume, 2).any()

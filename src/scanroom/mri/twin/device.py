@@ -334,13 +334,7 @@ class Twin:
         x, y, z = index.T
         maps = subject.maps
         field = self._static_field()
-        slope = np.stack(
-            [
-                np.gradient(field, axis=k)[x, y, z] if field.shape[k] > 1 else np.zeros(len(x))
-                for k in range(3)
-            ],
-            axis=1,
-        ).astype(np.float32)
+        slope = np.stack([fields.slope(field, k)[x, y, z] for k in range(3)], axis=1)
         position = index @ subject.affine[:3, :3].T + subject.affine[:3, 3]
         scale = maps["proton_density"][x, y, z] * signal_scale(
             self.system.field, float(np.prod(voxel_size(subject)))

@@ -84,3 +84,16 @@ def receive(
     if not faults.coils:
         return np.full((len(position), array.n_coils), UNIFORM, np.complex64)
     return np.ascontiguousarray(receive_sensitivity(array, position).T)
+
+
+def slope(field: Float[np.ndarray, "x y z"], axis: int) -> Float32[np.ndarray, "x y z"]:
+    """Change of a field [Hz] from one face of a voxel to the other: the lesser of both sides.
+
+    On one side of a voxel the field may jump, where another material begins; that is no slope
+    within it. At an extremum there is none.
+    """
+    steps = np.diff(np.asarray(field, np.float32), axis=axis)
+    none = np.zeros_like(field.take([0], axis), dtype=np.float32)
+    before, after = np.concatenate([none, steps], axis), np.concatenate([steps, none], axis)
+    lesser = np.where(np.abs(before) < np.abs(after), before, after)
+    return np.where(before * after > 0, lesser, np.float32(0.0)).astype(np.float32)
