@@ -229,7 +229,7 @@ def work_of(
 ) -> tuple[list[Int[np.ndarray, " run"]], list[tuple[List, List, np.ndarray]]]:
     """Share the runs out to the lanes, with places for what is kept between stretches."""
     touched = np.flatnonzero(np.isinf(runs.change).any(axis=1))
-    work = [touched[lane::LANES] for lane in range(LANES)]
+    work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
     saved = []
     for mine in work:
         banks, tables = List(), List()

@@ -85,9 +85,8 @@ def simulate(
         tables = tables_of(program, (position, arrays.offset, arrays.transmit), pool)
         kinds = (pulses_of(program, arrays, tables), windows_of(program))
         runs = _runs(arrays, program, kinds[0], tables, settings.tolerance)
-        work = [
-            np.flatnonzero(np.isinf(runs.change).any(axis=1))[lane::LANES] for lane in range(LANES)
-        ]
+        touched = np.flatnonzero(np.isinf(runs.change).any(axis=1))
+        work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
         columns = arrays.weight.shape[1]
         done, total = 0, len(program.event)
         for first, last in stretches(program, columns):
