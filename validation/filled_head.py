@@ -27,7 +27,8 @@ from scanroom.mri.raw.writer import RawWriter
 from scanroom.mri.recon import reconstruct
 from scanroom.mri.system import system
 from scanroom.mri.twin import Faults, Twin, fields
-from scanroom.mri.twin.device import Effort
+from scanroom.mri.twin.courses import Moments
+from scanroom.mri.twin.effort import Effort
 from scanroom.mri.twin.programme import programme
 from scanroom.mri.twin.sampling import Isochromats, rate, voxel_size
 from scanroom.physics.coils import head_array
@@ -188,7 +189,7 @@ def grains(size: Size, counts: Counts) -> Iterator[Spins]:
 def by_isochromats(preset: str, size: Size, counts: Counts) -> Scan:
     """Scan a piece of the head filled with isochromats, so many along each axis of a voxel."""
     drive = cleared(preset, size).open()
-    program = programme(drive, FAULTS.gradient_delay)
+    program = programme(drive, Moments(drive.gradients, FAULTS.gradient_delay))
     windows = drive.windows
     parts = grains(size, counts)
     total: Any = sum(np.array(list(simulate(program, some, PLAYED_TO_ALL))) for some in parts)

@@ -29,7 +29,7 @@ from scanroom.mri.limits import limits_for
 from scanroom.mri.protocol import load_protocol
 from scanroom.mri.system import system
 from scanroom.mri.twin import Twin
-from scanroom.mri.twin.device import QUICK, Effort
+from scanroom.mri.twin.effort import QUICK, Effort
 from scanroom.physics.spins.classes import Voxels, classes_of, slice_axis
 from scanroom.physics.spins.classwise import simulate_classes
 from scanroom.physics.spins.engine import Settings, simulate

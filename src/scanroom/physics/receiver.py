@@ -42,6 +42,35 @@ class Receiver:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """Slow change of the receiver: gain [1/s, relative] and phase [rad/s]."""
+
+    gain: float = 0.0
+    phase: float = 0.0
+
+
+def drifted(drift: Drift, time: Second) -> complex:
+    """Factor of what is received at a time since the start of the scan."""
+    return complex((1 + drift.gain * time) * np.exp(1j * drift.phase * time))
+
+
+def spike(
+    signal: Complex[np.ndarray, "coil sample"], *, chance: Ratio, size: float, seed: int, index: int
+) -> Complex64[np.ndarray, "coil sample"]:
+    """Add, with a given chance, one sample of ``size`` [V], alike in every coil: a spark.
+
+    The window's number and the seed decide whether, where and with what phase.
+    """
+    key = np.array([seed & 0xFFFF_FFFF_FFFF_FFFF, index], np.uint64)
+    draw = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, 1]))  # not the noise
+    hit, place, turn = draw.random(3)
+    out = np.array(signal, np.complex64)
+    if hit < chance:
+        out[:, int(place * out.shape[1])] += size * np.exp(2j * np.pi * turn)
+    return out
+
+
 def filter_gain(
     receiver: Receiver, frequency: Float[np.ndarray, " sample"]
 ) -> Float[np.ndarray, " sample"]:

@@ -13,8 +13,8 @@ from scanroom.mri.twin.fields import UNIFORM
 from scanroom.physics.spins.engine import Settings
 from scanroom.physics.thermal_noise import draw_noise, signal_scale
 from scanroom.subject.model import Subject
-from tests.mri.twin.drives import DWELL, cleared, drive, gradient, sinc
 from tests.truth import assert_device
+from validation.drives import DWELL, cleared, drive, gradient, sinc
 
 SYSTEM = system("3T")
 SHAPE = (10, 8, 6)

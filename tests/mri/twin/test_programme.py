@@ -5,8 +5,9 @@ import pytest
 from scipy.integrate import quad
 
 from scanroom.core.errors import ProtocolError
-from scanroom.mri.twin.programme import Moments, programme
-from tests.mri.twin.drives import DWELL, drive, gradient
+from scanroom.mri.twin.courses import Moments
+from scanroom.mri.twin.programme import programme
+from validation.drives import DWELL, drive, gradient
 
 WAVE = gradient((1e-3, 0.0), (1.3e-3, 2e5), (3e-3, 2e5), (3e-3, -1e5), (4e-3, 0.0))
 
@@ -39,7 +40,7 @@ def test_window_on_a_plateau_is_steady_and_on_a_ramp_is_not():
 
 def test_a_delayed_gradient_moves_the_moment_by_gradient_times_delay():
     made = drive(pulses=[(5e-3, 0, 0)], windows=[(1.4e-3, 100)], gradients=(WAVE, WAVE, WAVE))
-    on_time, late = programme(made), programme(made, (2e-6, 0.0, 0.0))
+    on_time, late = programme(made), programme(made, Moments(made.gradients, (2e-6, 0.0, 0.0)))
     difference = late.moment[0, 2] - on_time.moment[0, 2]
     assert difference == pytest.approx([-2e5 * 2e-6, 0, 0], abs=1e-9)
 

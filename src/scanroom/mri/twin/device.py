@@ -8,73 +8,47 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Complex64, Float, Float32
+from jaxtyping import Bool, Complex64, Float, Float32, Int
 
 import scanroom
 from scanroom.core.errors import DeviceError, InterlockOpen, ProtocolError
 from scanroom.core.gate import Cleared
+from scanroom.core.units import Second
 from scanroom.mri.drive.model import Drive
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.system import System
 from scanroom.mri.twin import fields
+from scanroom.mri.twin.courses import Courses
+from scanroom.mri.twin.effort import Effort
 from scanroom.mri.twin.faults import MAX_COILS, Faults
 from scanroom.mri.twin.programme import programme
-from scanroom.mri.twin.sampling import Isochromats, cut, isochromats, rate, voxel_size
+from scanroom.mri.twin.receiving import Chain, covariance_of
+from scanroom.mri.twin.sampling import (
+    Isochromats,
+    cut,
+    isochromats,
+    rate,
+    voxel_size,
+    with_peaks,
+)
+from scanroom.physics.amplifier import amplify
 from scanroom.physics.coils import head_array
-from scanroom.physics.receiver import Receiver, demodulation, droop, quantise
+from scanroom.physics.fat import split
+from scanroom.physics.motion import pose
 from scanroom.physics.spins.classes import Classes, Voxels, classes_of
 from scanroom.physics.spins.classes import slice_axis as slice_axis_of
 from scanroom.physics.spins.classwise import CrowdedError, simulate_classes
 from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
-from scanroom.physics.spins.engine import Control, Settings, largest_tilt, simulate
+from scanroom.physics.spins.engine import Control, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
 from scanroom.physics.spins.program import Program
-from scanroom.physics.thermal_noise import (
-    coil_resistance,
-    draw_noise,
-    noise_covariance,
-    sample_resistance,
-    signal_scale,
-)
+from scanroom.physics.thermal_noise import signal_scale
 from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
-# What an exam on two cores needs: within a hundredth of the signal; tests and studies ask for less.
-QUICK = Settings(faintest=2e-3, error=7e-3)
-ENGINES = ("auto", "classes", "continuum", "isochromats")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """How finely and with what the twin computes.
-
-    The engine ``classes`` computes once what voxels have in common; ``auto`` takes it where pulses
-    select along one axis of the subject's grid and voxels have much in common, and else
-    ``continuum``. There voxels are boxes, cut
-    so that the phase of a pulse varies by less than ``step`` turns across one, and gradients spoil
-    as in a continuum. With ``isochromats`` each voxel holds ``isochromats`` of them, ``in_trains``
-    in trains of refocusing pulses, which leave more behind that must cancel; ``columns`` stands
-    them in columns across the slices (see
-    `sampling`), where every pulse selects a slice. Voxels that no pulse tilts by more than
-    ``faint`` [rad] contribute little and get a single box or isochromat; those that none tilts by
-    more than the tolerance of the settings get none.
-    """
-
-    engine: str = "auto"
-    step: float = 1.0
-    isochromats: int = 3
-    in_trains: int = 5
-    columns: bool = True
-    faint: float = 0.05
-    settings: Settings = QUICK
-
-    def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise ProtocolError(
-                f"engine is {self.engine!r}; it may be one of {', '.join(ENGINES)} "
-                "(scanroom.mri.twin). Choose one of them."
-            )
+VELOCITY = ("velocity_x", "velocity_y", "velocity_z")
+Weigh = Callable[[Second], Complex64[np.ndarray, "spin coil"]]
 
 
 def has_trains(drive: Drive) -> bool:
@@ -85,10 +59,19 @@ def has_trains(drive: Drive) -> bool:
 
 def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"]) -> int | None:
     """Axis of the grid along which slices are selected; None unless every pulse selects."""
-    gradients = np.array([kind.gradient for kind in program.pulses]).reshape(-1, 3)
+    gradients = np.array([kind.gradient for kind in program.pulses]).reshape(-1, program.n_axes)
+    gradients = gradients[:, :3]
     if not len(gradients) or not np.any(gradients, axis=1).all():
         return None
     return int(np.abs(gradients @ affine[:3, :3]).sum(axis=0).argmax())
+
+
+def _speed(subject: Subject) -> float:
+    """Of what flows fastest in the subject [m/s]."""
+    parts = [
+        subject.maps[name].astype(np.float64) ** 2 for name in VELOCITY if name in subject.maps
+    ]
+    return float(np.sqrt(np.max(sum(parts)))) if parts else 0.0
 
 
 def _loudest(spins: list[Spins]) -> float:
@@ -126,6 +109,18 @@ class Twin:
         self.seed, self.n_coils = seed, n_coils
         self.progress: Callable[[float], None] | None = None
         self.output = 0.0
+        if any(not 0 <= coil < n_coils for coil in self.faults.dead):
+            raise ProtocolError(
+                f"dead channels are {self.faults.dead}; there are 0 to {n_coils - 1} "
+                "(scanroom.mri.twin). Name channels that exist."
+            )
+        self._courses = Courses(self.faults, system.larmor, _speed(subject))
+        if not self._courses.plain and self.effort.engine in {"classes", "continuum"}:
+            raise ProtocolError(
+                f"the engine {self.effort.engine} is asked for with motion, flow or fields that "
+                "plain gradients do not make; the engine isochromats follows those "
+                "(scanroom.mri.twin). Take the engine auto or isochromats."
+            )
         self._array = head_array(n_coils)
         self._lock = threading.Lock()
         self._control = Control()
@@ -163,7 +158,7 @@ class Twin:
             If the twin is playing.
         """
         drive = cleared.open()
-        program = programme(drive, self.faults.gradient_delay)
+        program = programme(self._amplified(drive), self._courses.timeline(drive))
         with self._lock:
             if self.output != 0.0:
                 raise DeviceError(
@@ -195,11 +190,13 @@ class Twin:
         control.progress = self.progress
         try:
             signals, loudest = self._signals(drive, program, control)
-            receive = self._receiver(drive, loudest, f"{self.seed}/{digest}/{play_number}")
+            chain = self._chain(drive, loudest, f"{self.seed}/{digest}/{play_number}")
             for index, signal in enumerate(signals):
                 if control.stop[0]:
                     break
-                yield receive(index, signal)
+                readout = chain.receive(index, signal)
+                self._truth["n_clipped"] = chain.n_clipped
+                yield readout
             if control.stop[0]:
                 raise InterlockOpen(f"{self.name} was stopped while playing {drive.name!r}.")
         finally:
@@ -210,6 +207,17 @@ class Twin:
         self._control.stop[0] = 1
         self._armed = None
         self.output = 0.0
+
+    def _amplified(self, drive: Drive) -> Drive:
+        """Pass pulses through the amplifier."""
+        amplifier = self.faults.amplifier
+        if amplifier is None:
+            return drive
+        shapes = tuple(
+            dataclasses.replace(shape, step=amplify(amplifier, shape.edge, shape.step))
+            for shape in drive.shapes
+        )
+        return dataclasses.replace(drive, shapes=shapes)
 
     def _static_field(self) -> Float[np.ndarray, "x y z"]:
         if self._field is None:
@@ -231,9 +239,14 @@ class Twin:
         centre = np.argwhere(chosen) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
         half_diagonal = np.linalg.norm(voxel_size(subject)) / 2
         b1 = fields.transmit(centre, self.system.larmor, self.faults)
+        x, y, z = np.nonzero(chosen)
         tilts[chosen] = largest_tilt(
             program,
-            (centre, self._offset()[chosen].astype(np.float64), np.abs(b1)),
+            (
+                self._courses.place(centre, self._velocity(x, y, z)),
+                self._offset()[chosen].astype(np.float64),
+                np.abs(b1),
+            ),
             (float(half_diagonal), _MARGIN),
             self.effort.settings.threads,
         )
@@ -252,10 +265,11 @@ class Twin:
             "n_voxels_bright": int(bright.sum()),
             "n_voxels_faint": int(faint.sum()),
         }
-        if effort.engine == "isochromats":
-            spins = self._spins(program, (bright, faint), has_trains(drive))
+        if effort.engine == "isochromats" or not self._courses.plain:
+            spins, weigh = self._spins(program, (bright, faint), has_trains(drive))
             self._truth |= {"engine": "isochromats", "n_isochromats": len(spins)}
-            return simulate(program, spins, effort.settings, control), _loudest([spins])
+            signals = simulate(program, spins, effort.settings, control, weigh)
+            return signals, _loudest([spins])
         self._lost = Lost()
         if effort.engine in {"auto", "classes"} and (bright | faint).any():
             found = self._classes(program, bright, faint)
@@ -307,8 +321,11 @@ class Twin:
         program: Program,
         chosen: tuple[np.ndarray, np.ndarray],
         trains: bool,  # noqa: FBT001
-    ) -> Spins:
-        """Sample the part of the subject that the programme excites."""
+    ) -> tuple[Spins, Weigh | None]:
+        """Sample the part of the subject that the programme excites.
+
+        Of a subject that moves, also what each isochromat adds to each coil at any time.
+        """
         effort = self.effort
         n_each = effort.in_trains if trains else effort.isochromats
         column = slice_axis(program, self.subject.affine) if effort.columns else None
@@ -316,7 +333,22 @@ class Twin:
             isochromats(self.subject, where, n, self.seed, column=column)
             for where, n in zip(chosen, (n_each, 1), strict=True)
         ]
-        return joined([self._part(part) for part in grains])
+        grains = [self._with_peaks(part)[0] for part in grains]
+        spins = joined([self._part(part) for part in grains])
+        motion = self.faults.motion
+        if motion is None or not self.faults.coils:
+            return spins, None
+        rest = np.concatenate([part.position for part in grains])
+        start = fields.receive(rest, self._array, self.faults)
+        largest = np.abs(start).argmax(axis=1)[:, None]
+        scale = np.take_along_axis(spins.weight, largest, 1) / np.take_along_axis(start, largest, 1)
+
+        def weigh(time: Second) -> Complex64[np.ndarray, "spin coil"]:
+            matrix, shift = pose(motion, np.array([time]))
+            now = fields.receive(rest @ matrix[0].T + shift[0], self._array, self.faults)
+            return np.asarray(now * scale, np.complex64)
+
+        return spins, weigh
 
     def _classes(
         self,
@@ -330,14 +362,19 @@ class Twin:
         axis = slice_axis_of(program, subject.affine, size)
         if axis is None:
             return None
-        index = np.argwhere(bright | faint)
+        index, maps = np.argwhere(bright | faint), subject.maps
+        share, more = np.ones(len(index)), np.zeros(len(index))
+        if self._has_peaks:
+            rows, more, share = split(maps["chemical_shift"][tuple(index.T)].astype(np.float64))
+            index = index[rows]
         x, y, z = index.T
-        maps = subject.maps
         field = self._static_field()
         slope = np.stack([fields.slope(field, k)[x, y, z] for k in range(3)], axis=1)
         position = index @ subject.affine[:3, :3].T + subject.affine[:3, 3]
-        scale = maps["proton_density"][x, y, z] * signal_scale(
-            self.system.field, float(np.prod(voxel_size(subject)))
+        scale = (
+            share
+            * maps["proton_density"][x, y, z]
+            * signal_scale(self.system.field, float(np.prod(voxel_size(subject))))
         )
         weight = fields.receive(position, self._array, faults)
         weight *= scale.astype(np.float32)[:, None]
@@ -347,7 +384,7 @@ class Twin:
         voxels = Voxels(
             index=index,
             affine=subject.affine,
-            offset=self._offset()[x, y, z].astype(np.float64),
+            offset=self._offset()[x, y, z].astype(np.float64) + more * self.system.larmor,
             slope=slope,
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
@@ -367,6 +404,8 @@ class Twin:
         parts = []
         for where, n in zip(chosen, (across, (1, 1, 1)), strict=True):
             grains, column = cut(self.subject, where, n, 2 if axis is None else axis)
+            grains, rows = self._with_peaks(grains)
+            column = column[rows]
             x, y, z = grains.voxel.astype(np.int64).T
             r2_prime = np.zeros(len(x), np.float32)
             if self.faults.t2_prime and "t2_prime" in self.subject.maps:
@@ -381,21 +420,33 @@ class Twin:
             )
         return parts
 
+    @property
+    def _has_peaks(self) -> bool:
+        wanted = self.faults.fat_peaks and self.faults.chemical_shift
+        return wanted and "chemical_shift" in self.subject.maps
+
+    def _with_peaks(self, grains: Isochromats) -> tuple[Isochromats, Int[np.ndarray, " spin"]]:
+        if not self._has_peaks:
+            return grains, np.arange(len(grains.voxel))
+        return with_peaks(self.subject, grains)
+
     def _part(self, grains: Isochromats) -> Spins:
         """Give isochromats the properties of their voxels and the fields at their places."""
         maps, faults = self.subject.maps, self.faults
         x, y, z = grains.voxel.astype(np.int64).T
         offset = fields.at_isochromats(self._static_field(), grains)
         if faults.chemical_shift and "chemical_shift" in maps:
-            offset += maps["chemical_shift"][x, y, z] * self.system.larmor
+            shift = maps["chemical_shift"][x, y, z] + grains.more_shift
+            offset += shift * self.system.larmor
         if faults.t2_prime and "t2_prime" in maps and grains.spread.any():
             offset += rate(maps["t2_prime"][x, y, z]) / (2 * np.pi) * grains.spread
         volume = float(np.prod(voxel_size(self.subject))) / grains.n_per_voxel
-        scale = maps["proton_density"][x, y, z] * signal_scale(self.system.field, volume)
+        scale = grains.share * maps["proton_density"][x, y, z]
+        scale = scale * signal_scale(self.system.field, volume)
         weight = fields.receive(grains.position, self._array, faults)
         weight *= scale.astype(np.float32)[:, None]
         return Spins(
-            position=grains.position,
+            position=self._courses.place(grains.position, self._velocity(x, y, z)),
             offset=offset,
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
@@ -403,57 +454,26 @@ class Twin:
             weight=weight,
         )
 
+    def _velocity(
+        self, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"], z: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n 3"] | None:
+        """Velocity [m/s] of voxels; None where nothing flows."""
+        if not self._courses.flow:
+            return None
+        maps, still = self.subject.maps, np.zeros(len(x))
+        parts = [maps[name][x, y, z] if name in maps else still for name in VELOCITY]
+        return np.stack(parts, axis=1).astype(np.float64)
+
     def _noise(self) -> Float[np.ndarray, "coil coil"]:
         """Covariance of the noise per hertz of bandwidth [V2/Hz]."""
         if self._covariance is None:
-            frequency = self.system.larmor
-            conductivity = self.subject.maps.get("conductivity")
-            loss = np.zeros((self.n_coils, self.n_coils))
-            if conductivity is not None:
-                loss = sample_resistance(self._array, conductivity, self.subject.affine, frequency)
-            self._covariance = noise_covariance(
-                loss,
-                coil_resistance(self._array, frequency),
-                dwell=1.0,
-                noise_figure=self.faults.noise_figure,
-                coil_temperature=self.faults.coil_temperature,
-            )
+            self._covariance = covariance_of(self.subject, self._array, self.system, self.faults)
         return self._covariance
 
-    def _receiver(
-        self, drive: Drive, loudest: float, key: str
-    ) -> Callable[[int, Complex64[np.ndarray, "coil sample"]], Readout]:
-        """What happens between the coils and the raw data, window by window."""
-        windows, faults = drive.windows, self.faults
+    def _chain(self, drive: Drive, loudest: float, key: str) -> Chain:
+        """What happens between the coils and the raw data; its truth is noted."""
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
-        covariance = self._noise() if faults.noise else None
-        if covariance is not None:
-            fastest = float(np.min(windows.dwell, initial=1.0))
-            loudest = max(loudest, 8 * float(np.sqrt(np.diag(covariance).max() / fastest)))
-        chain = Receiver(full_scale=loudest or 1.0, n_bits=faults.n_bits)
-        self._truth |= {"full_scale_volt": chain.full_scale, "n_clipped": 0}
-
-        def receive(index: int, signal: Complex64[np.ndarray, "coil sample"]) -> Readout:
-            dwell, n_samples = float(windows.dwell[index]), int(windows.n_samples[index])
-            if covariance is not None:
-                signal = signal + draw_noise(covariance / dwell, n_samples, seed=seed, index=index)
-            extra = int(windows.modulation_index[index])
-            signal = signal * demodulation(
-                n_samples,
-                dwell,
-                frequency=float(windows.frequency[index]),
-                phase=float(windows.phase[index]),
-                modulation=windows.modulation[extra] if extra >= 0 else None,
-            )
-            if faults.filter:
-                signal = droop(chain, signal)
-            if faults.quantisation:
-                signal, n_clipped = quantise(chain, signal, dwell)
-                self._truth["n_clipped"] += n_clipped
-            return Readout(
-                index=index,
-                time=float(windows.start[index]),
-                signal=np.ascontiguousarray(signal, np.complex64),
-            )
-
-        return receive
+        covariance = self._noise() if self.faults.noise else None
+        chain = Chain(drive.windows, self.faults, covariance, loudest, seed)
+        self._truth |= {"full_scale_volt": chain.receiver.full_scale, "n_clipped": 0}
+        return chain

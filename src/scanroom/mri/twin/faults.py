@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Hertz, Kelvin, Ratio, Second
+from scanroom.physics.amplifier import Amplifier
+from scanroom.physics.gradient_fields import Eddy, Nonlinearity, Response
+from scanroom.physics.motion import Motion
+from scanroom.physics.receiver import Drift
 
 MAX_COILS = 64
 
@@ -16,6 +20,12 @@ class Faults:
     susceptibility field (-1: no shim); ``shim_error`` is what it leaves on top: an offset [Hz]
     and three gradients [Hz/m]. ``gradient_delay`` [s] is how much later each axis plays than
     the drive says. ``coils`` off means that every coil is alike and uniform.
+
+    Off unless asked for: ``fat_peaks`` gives fat its six peaks instead of one. ``concomitant``
+    fields, ``nonlinearity`` of the gradients, ``eddy`` currents or a measured ``response``,
+    ``field_drift`` [Hz/s] and ``motion`` of the subject are followed by the engine of isochromats.
+    ``amplifier`` distorts pulses; ``drift`` of the receiver, ``spikes`` (their chance per window)
+    and ``dead`` channels spoil what is received.
     """
 
     b0: bool = True
@@ -32,6 +42,17 @@ class Faults:
     filter: bool = True
     quantisation: bool = True
     n_bits: int = 16
+    fat_peaks: bool = False
+    concomitant: bool = False
+    nonlinearity: Nonlinearity | None = None
+    eddy: tuple[Eddy, ...] = ()
+    response: Response | None = None
+    field_drift: float = 0.0
+    motion: Motion | None = None
+    amplifier: Amplifier | None = None
+    drift: Drift | None = None
+    spikes: Ratio = 0.0
+    dead: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.shim_order not in {-1, 0, 1, 2}:
@@ -48,6 +69,26 @@ class Faults:
             raise ProtocolError(
                 f"gradient delays are {self.gradient_delay} s; each may be at most 1 ms "
                 "(amplifiers are later by microseconds). Give them in seconds."
+            )
+        if not 0 <= self.spikes <= 1:
+            raise ProtocolError(
+                f"the chance of a spike in a window is {self.spikes}; it may be 0 to 1 "
+                "(scanroom.mri.twin). Give a probability."
+            )
+        if not abs(self.field_drift) <= 10:
+            raise ProtocolError(
+                f"the field drifts by {self.field_drift} Hz/s; it may drift by 10 at most "
+                "(passive shim iron that warms up: 0.1 Hz/s). Give hertz per second."
+            )
+        if self.motion is not None and (self.concomitant or self.nonlinearity is not None):
+            raise ProtocolError(
+                "motion is asked for with concomitant fields or bent gradients; the twin follows "
+                "those in a subject at rest only (scanroom.mri.twin). Switch one of them off."
+            )
+        if self.response is not None and self.eddy:
+            raise ProtocolError(
+                "a measured response of the gradients is asked for with eddy currents; it holds "
+                "them already (scanroom.mri.twin). Give one of the two."
             )
 
 

@@ -4,14 +4,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from scanroom.core.errors import ProtocolError
-from scanroom.core.units import Hertz, Metre, Second
-from scanroom.mri.drive.model import Drive, Gradient, PulseShape
+from scanroom.core.units import Hertz, Second
+from scanroom.mri.drive.model import Drive, PulseShape
+from scanroom.mri.twin.courses import REACH, Moments, Timeline
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
 from scanroom.physics.spins.rotations import Envelope
 
 # A gradient counts as constant when its moment strays from a straight line by less than a
 # hundred-thousandth of a cycle at this distance from the centre of the magnet.
-_REACH: Metre = 0.3
 _STRAY = 1e-5
 # Or, during a pulse, when less flip [rad] than this meets a wrong phase.
 _WRONG_FLIP = 1e-4
@@ -20,42 +20,15 @@ _LONGEST_STEP: Second = 5e-6
 _OVERLAP: Second = 1e-8
 
 
-class Moments:
-    """Integral of the three gradients since the start of the drive, each axis with its delay."""
-
-    def __init__(
-        self, gradients: tuple[Gradient, Gradient, Gradient], delay: tuple[Second, Second, Second]
-    ) -> None:
-        self._axes = []
-        for gradient, late in zip(gradients, delay, strict=True):
-            time = np.asarray(gradient.time, np.float64) + late
-            amplitude = np.asarray(gradient.amplitude, np.float64)
-            steps = np.diff(time) * (amplitude[1:] + amplitude[:-1]) / 2
-            self._axes.append((time, amplitude, np.concatenate([[0.0], np.cumsum(steps)])))
-
-    def __call__(self, at: Float[np.ndarray, " *shape"]) -> Float[np.ndarray, " *shape axis"]:
-        """Moments [1/m] at the given times."""
-        out = np.zeros((*at.shape, 3))
-        for axis, (time, amplitude, total) in enumerate(self._axes):
-            if len(time) < 2:
-                continue
-            segment = np.clip(np.searchsorted(time, at, side="right") - 1, 0, len(time) - 2)
-            length = time[segment + 1] - time[segment]
-            part = np.clip(at - time[segment], 0.0, length)
-            slope = (amplitude[segment + 1] - amplitude[segment]) / np.where(length > 0, length, 1)
-            out[..., axis] = total[segment] + part * (amplitude[segment] + slope * part / 2)
-        return out
-
-
-def programme(drive: Drive, delay: tuple[Second, Second, Second] = (0.0, 0.0, 0.0)) -> Program:
-    """Compile a drive, played through gradient amplifiers that are late by ``delay``.
+def programme(drive: Drive, moments: Timeline | None = None) -> Program:
+    """Compile a drive, given the moments that its gradients make; as asked for, if none are.
 
     Raises
     ------
     ProtocolError
         If a pulse overlaps another pulse or a receiver window.
     """
-    moments = Moments(drive.gradients, delay)
+    moments = moments or Moments(drive.gradients, (0.0, 0.0, 0.0))
     envelopes, peaks, of_shape = _envelopes(drive.shapes)
     pulses, pulse_kind, pulse_rows = _pulses(drive, moments, (envelopes, peaks, of_shape))
     windows, window_kind, window_rows = _windows(drive, moments)
@@ -110,7 +83,7 @@ def _envelopes(
 
 
 def _pulses(
-    drive: Drive, moments: Moments, shapes: tuple[list[Envelope], list[float], list[int]]
+    drive: Drive, moments: Timeline, shapes: tuple[list[Envelope], list[float], list[int]]
 ) -> tuple[list[PulseKind], Int[np.ndarray, " pulse"], tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Kinds of pulses, the kind of each pulse, and its times, turns and moments."""
     envelopes, peaks, of_shape = shapes
@@ -128,9 +101,9 @@ def _pulses(
         if peaks[shape] == 0.0 or fine.duration <= 0.0:
             continue
         course = moments(start + fine.edge)
-        gradient, ends, steady = _straight(fine, course, peaks[shape])
+        gradient, ends, steady = _straight(fine, course, peaks[shape], moments.reach)
         bent = None if steady else course - course[0]
-        key = (place, peaks[shape], float(frequency), _mark(gradient, bent))
+        key = (place, peaks[shape], float(frequency), _mark(gradient, bent, moments.reach))
         if key not in seen:
             seen[key] = len(kinds)
             if not steady:
@@ -156,18 +129,27 @@ def _pulses(
         (
             np.array(rows[0]).reshape(-1, 3),
             np.array(rows[1]).reshape(-1, 2),
-            np.array(rows[2]).reshape(-1, 3, 3),
+            np.array(rows[2]).reshape(-1, 3, len(moments.reach)),
         ),
     )
 
 
-def _mark(gradient: Float[np.ndarray, " axis"], course: np.ndarray | None) -> bytes:
+def _mark(
+    gradient: Float[np.ndarray, " axis"],
+    course: np.ndarray | None,
+    reach: Float[np.ndarray, " axis"],
+) -> bytes:
     """Equal for gradients that differ by nothing a spin could notice."""
-    return (np.round(gradient, 1) + 0.0 if course is None else np.round(course, 6) + 0.0).tobytes()
+    size = reach / REACH
+    rounded = np.round(gradient * size, 1) if course is None else np.round(course * size, 6)
+    return (rounded + 0.0).tobytes()
 
 
 def _straight(
-    envelope: Envelope, course: Float[np.ndarray, "edge axis"], peak: Hertz
+    envelope: Envelope,
+    course: Float[np.ndarray, "edge axis"],
+    peak: Hertz,
+    reach: Float[np.ndarray, " axis"],
 ) -> tuple[Float[np.ndarray, " axis"], Float[np.ndarray, "3 axis"], bool]:
     """Constant gradient that serves a pulse best, moments at its ends, and whether it serves.
 
@@ -180,11 +162,11 @@ def _straight(
     middle = weight @ time / weight.sum()
     mean = weight @ moment / weight.sum()
     spread = weight @ (time - middle) ** 2
-    gradient = np.zeros(3)
+    gradient = np.zeros(course.shape[1])
     if spread > 0:
         gradient = (weight * (time - middle)) @ (moment - mean) / spread
-    away = np.abs(moment - mean - np.outer(time - middle, gradient)).max(axis=1)
-    wrong = (2 * np.pi) ** 2 * peak * float(weight @ away) * _REACH
+    away = np.abs((moment - mean - np.outer(time - middle, gradient)) * reach).max(axis=1)
+    wrong = (2 * np.pi) ** 2 * peak * float(weight @ away)
     first = mean - middle * gradient
     last = first + envelope.duration * gradient
     steady = wrong < _WRONG_FLIP
@@ -203,7 +185,7 @@ def _finer(envelope: Envelope) -> Envelope:
 
 
 def _windows(
-    drive: Drive, moments: Moments
+    drive: Drive, moments: Timeline
 ) -> tuple[list[WindowKind], Int[np.ndarray, " window"], tuple[np.ndarray]]:
     """Kinds of windows, the kind of each window, and its times."""
     kinds: list[WindowKind] = []
@@ -217,8 +199,8 @@ def _windows(
         course = course[1:] - course[0]
         gradient = (course[-1] - course[0]) / max((n_samples - 1) * dwell, dwell)
         straight = course[n_samples // 2] + (since - since[n_samples // 2])[:, None] * gradient
-        steady = bool(np.abs(course - straight).max() * _REACH < _STRAY)
-        shape = _mark(gradient, None if steady else course)
+        steady = bool((np.abs(course - straight) * moments.reach).max() < _STRAY)
+        shape = _mark(gradient, None if steady else course, moments.reach)
         key = (n_samples, float(dwell), steady, shape)
         if key not in seen:
             seen[key] = len(kinds)

@@ -1,5 +1,6 @@
 """From a subject to isochromats: several per voxel, off the image grid."""
 
+import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Metre
+from scanroom.physics.fat import split
 from scanroom.subject.model import Subject
 
 # A Lorentzian has no variance; offsets beyond this many half widths (1 % of the spins) are put
@@ -22,7 +24,8 @@ class Isochromats:
     """Where each isochromat is, which voxel it stands for, and its share of T2'.
 
     ``within`` is the place in the voxel, -1/2 to 1/2 along each axis of the grid; ``spread`` is
-    its offset in half widths of the voxel's Lorentzian line, 1 / (2 pi T2').
+    its offset in half widths of the voxel's Lorentzian line, 1 / (2 pi T2'). ``more_shift`` is
+    chemical shift beside the voxel's own, ``share`` that of its protons (see `physics.fat`).
     """
 
     voxel: Float[np.ndarray, "spin 3"]
@@ -30,6 +33,8 @@ class Isochromats:
     position: Float[np.ndarray, "spin 3"]
     spread: Float32[np.ndarray, " spin"]
     n_per_voxel: int
+    more_shift: Float[np.ndarray, " spin"]
+    share: Float[np.ndarray, " spin"]
 
 
 def isochromats(
@@ -74,6 +79,7 @@ def isochromats(
         position=(voxel + within) @ affine[:3, :3].T + affine[:3, 3],
         spread=spread.astype(np.float32),
         n_per_voxel=n_per_voxel,
+        **_alone(len(voxel)),
     )
 
 
@@ -98,8 +104,31 @@ def cut(
         position=(voxel + within) @ affine[:3, :3].T + affine[:3, 3],
         spread=np.zeros(len(voxel), np.float32),
         n_per_voxel=len(parts),
+        **_alone(len(voxel)),
     )
     return grains, np.ravel_multi_index(tuple(fine.T), tuple(shape))
+
+
+def _alone(n: int) -> dict[str, np.ndarray]:
+    return {"more_shift": np.zeros(n), "share": np.ones(n)}
+
+
+def with_peaks(
+    subject: Subject, grains: Isochromats
+) -> tuple[Isochromats, Int[np.ndarray, " spin"]]:
+    """Give fat its peaks, and tell from which isochromat each is made."""
+    x, y, z = grains.voxel.astype(np.int64).T
+    rows, more, share = split(subject.maps["chemical_shift"][x, y, z].astype(np.float64))
+    peaks = dataclasses.replace(
+        grains,
+        voxel=grains.voxel[rows],
+        within=grains.within[rows],
+        position=grains.position[rows],
+        spread=grains.spread[rows],
+        more_shift=more,
+        share=share,
+    )
+    return peaks, rows
 
 
 @functools.lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+from scanroom.physics.spins.precession import add_further
 from scanroom.physics.spins.trig import decay, turn
 from scanroom.physics.spins.vector import COILS
 
@@ -13,14 +14,15 @@ from scanroom.physics.spins.vector import COILS
 @no_type_check
 def _signal_at(spins, first, last, moment, time, work):
     """Transverse magnetisation of every spin at one moment [1/m] and time [s] from now."""
+    add_further(spins, first, last, moment)
     mx, my = spins.mx[first:last], spins.my[first:last]
     x, y, z = spins.x[first:last], spins.y[first:last], spins.z[first:last]
-    offset, r2 = spins.offset[first:last], spins.r2[first:last]
+    offset, r2, turns = spins.offset[first:last], spins.r2[first:last], spins.turns[first:last]
     real, imag = work[0], work[1]
     kx, ky, kz = moment[0], moment[1], moment[2]
     time32 = np.float32(time)
     for i in range(last - first):
-        cosine, sine = turn(kx * x[i] + ky * y[i] + kz * z[i] + time * offset[i])
+        cosine, sine = turn(kx * x[i] + ky * y[i] + kz * z[i] + time * offset[i] + turns[i])
         kept = decay(r2[i] * time32)
         real[i] = (mx[i] * cosine + my[i] * sine) * kept
         imag[i] = (my[i] * cosine - mx[i] * sine) * kept

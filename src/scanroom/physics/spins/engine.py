@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Complex64, Float, Float32, UInt8
 from scipy.ndimage import maximum_filter1d
 
-from scanroom.core.units import Hertz, Metre
+from scanroom.core.units import Hertz, Metre, Second
 from scanroom.physics.spins.ensemble import RUN, Spins, arrays_of, order_of_work
+from scanroom.physics.spins.gridding import columns_of
 from scanroom.physics.spins.layout import (
     bounds,
     collect,
@@ -37,6 +38,7 @@ from scanroom.physics.spins.program import Program
 from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
 
 LANES = 8
+MOVING_WINDOWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +76,23 @@ class Control:
 
 
 def simulate(
-    program: Program, spins: Spins, settings: Settings = STANDARD, control: Control | None = None
+    program: Program,
+    spins: Spins,
+    settings: Settings = STANDARD,
+    control: Control | None = None,
+    weigh: Callable[[Second], Complex64[np.ndarray, "spin coil"]] | None = None,
 ) -> Iterator[Complex64[np.ndarray, "coil sample"]]:
-    """Yield the samples of every window in order of time; end early when stopped."""
+    """Yield the samples of every window in order of time; end early when stopped.
+
+    Spins that move past the coils are weighed anew, by ``weigh`` at the middle of a stretch of
+    `MOVING_WINDOWS`.
+    """
     control = control or Control()
     n_coils = spins.weight.shape[1]
     with ThreadPoolExecutor(settings.threads) as pool:
-        arrays = arrays_of(spins, order_of_work(spins, program))
-        position = np.stack([arrays.x, arrays.y, arrays.z])
+        order = order_of_work(spins, program)
+        arrays = arrays_of(spins, order)
+        position = np.stack([arrays.x, arrays.y, arrays.z, *arrays.further])
         tables = tables_of(program, (position, arrays.offset, arrays.transmit), pool)
         kinds = (pulses_of(program, arrays, tables), windows_of(program))
         runs = _runs(arrays, program, kinds[0], tables, settings.tolerance)
@@ -89,7 +100,10 @@ def simulate(
         work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
         columns = arrays.weight.shape[1]
         done, total = 0, len(program.event)
-        for first, last in stretches(program, columns):
+        for first, last in stretches(program, columns, None if weigh is None else MOVING_WINDOWS):
+            if weigh is not None:
+                middle = (program.time[first, 0] + program.time[last - 1, 1]) / 2
+                arrays = arrays._replace(weight=columns_of(weigh(float(middle))[order]))
             events, size = events_of(
                 program, first, last, columns, needs(runs.fastest_r2, kinds[1])
             )
@@ -158,7 +172,7 @@ def _runs(
         edge,
         np.zeros(n_runs),
         np.zeros(n_runs),
-        np.zeros((n_runs, 3)),
+        np.zeros((n_runs, program.n_axes)),
         np.zeros(n_runs),
         np.zeros(n_runs),
         np.minimum.reduceat(arrays.r2, starts) if n_runs else np.zeros(0, np.float32),

@@ -20,6 +20,7 @@ _SHORT_R2, _LONG_R2 = 100.0, 4.0
 class Spins:
     """Isochromats: place [m], offset from the carrier [Hz], relaxation [1/s], fields.
 
+    Axes of ``position`` beyond the third are further field coordinates (see `Program`).
     ``transmit`` is the relative transmit field; ``weight`` is what one unit of transverse
     magnetisation, relative to equilibrium, adds to each coil's signal.
     """
@@ -67,7 +68,7 @@ def _main_direction(program: Program, event: int, otherwise: int) -> Float[np.nd
             key = tuple(np.round(kind.gradient / strength, 6).tolist())
             directions[key] = directions.get(key, 0) + int(count)
     if not directions:
-        return np.array(np.eye(3)[otherwise])
+        return np.array(np.eye(program.n_axes)[otherwise])
     return np.array(max(directions, key=lambda key: (directions[key], key)))
 
 
@@ -79,6 +80,8 @@ def arrays_of(spins: Spins, order: Int[np.ndarray, " spin"]) -> SpinArrays:
         position[0],
         position[1],
         position[2],
+        position[3:],
+        np.zeros(len(order)),
         np.ascontiguousarray(spins.offset[order], np.float64),
         spins.r1[order],
         spins.r2[order],

@@ -14,6 +14,7 @@ import scipy.fft
 from jaxtyping import Complex64, Float, Float32
 from numba import njit
 
+from scanroom.physics.spins.precession import along
 from scanroom.physics.spins.vector import COILS, WIDTH, add_group, padded
 
 # A. H. Barnett, J. Magland, L. af Klinteberg, SIAM J. Sci. Comput. 41, C479 (2019),
@@ -65,8 +66,7 @@ def plan_taps(spins, first, last, line, plan):
     places = np.empty(count)
     for i in range(count):
         j = first + i
-        along = gradient[0] * spins.x[j] + gradient[1] * spins.y[j] + gradient[2] * spins.z[j]
-        places[i] = (along + spins.offset[j]) * scale
+        places[i] = (along(spins, gradient, j) + spins.offset[j]) * scale
     order[:count] = first + np.argsort(np.floor(places), kind="mergesort")
     for i in range(count):
         place = places[order[i] - first]

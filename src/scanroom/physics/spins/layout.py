@@ -66,7 +66,7 @@ def pulses_of(program: Program, arrays: SpinArrays, tables: dict[int, PulseTable
     entries = [table.entries.ravel() for table in tables.values()]
     steps = [_steps(program, kind, arrays) for kind in program.pulses]
     return Pulses(
-        np.array([kind.gradient for kind in program.pulses], np.float64).reshape(-1, 3),
+        np.array([kind.gradient for kind in program.pulses]).reshape(-1, program.n_axes),
         np.array([kind.frequency for kind in program.pulses], np.float64),
         np.array([kind.strength for kind in program.pulses], np.float64),
         np.array(
@@ -80,7 +80,7 @@ def pulses_of(program: Program, arrays: SpinArrays, tables: dict[int, PulseTable
         np.cumsum([0, *(len(step[0]) for step in steps)]),
         np.concatenate([*(step[0] for step in steps), np.zeros(0)]),
         np.concatenate([*(step[1] for step in steps), np.zeros(0, np.complex128)]),
-        np.concatenate([*(step[2] for step in steps), np.zeros((0, 3))]),
+        np.concatenate([*(step[2] for step in steps), np.zeros((0, program.n_axes))]),
     )
 
 
@@ -89,11 +89,12 @@ def _steps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fine steps of a pulse under a varying gradient: lengths, values, moments of each step."""
     if kind.moment is None:
-        return np.zeros(0), np.zeros(0, np.complex128), np.zeros((0, 3))
+        return np.zeros(0), np.zeros(0, np.complex128), np.zeros((0, program.n_axes))
     envelope = program.envelopes[kind.envelope]
     lengths = np.diff(envelope.edge)
     slopes = np.abs(np.diff(kind.moment, axis=0) / lengths[:, None]).max(axis=0)
-    reach = [np.abs(axis).max(initial=0.0) for axis in (arrays.x, arrays.y, arrays.z)]
+    axes = (arrays.x, arrays.y, arrays.z, *arrays.further)
+    reach = [np.abs(axis).max(initial=0.0) for axis in axes]
     fastest = slopes @ np.array(reach) + np.abs(arrays.offset).max(initial=0.0)
     fastest += abs(kind.frequency) + kind.strength * arrays.transmit.max(initial=0.0)
     time, signal = refined(envelope, float(fastest))
@@ -109,13 +110,13 @@ def windows_of(program: Program) -> Windows:
     scale = lengths * np.array([kind.dwell for kind in kinds], np.float64)
     times = [(np.arange(kind.n_samples) + 0.5) * kind.dwell for kind in kinds]
     return Windows(
-        np.array([kind.gradient for kind in kinds], np.float64).reshape(-1, 3),
+        np.array([kind.gradient for kind in kinds]).reshape(-1, program.n_axes),
         scale,
         lengths,
         2 * np.pi * LARGEST_SHIFT / scale,
         np.cumsum([0, *(kind.n_samples for kind in kinds)]),
         np.concatenate([*times, np.zeros(0)]),
-        np.concatenate([*(kind.moment for kind in kinds), np.zeros((0, 3))]),
+        np.concatenate([*(kind.moment for kind in kinds), np.zeros((0, program.n_axes))]),
         POLYNOMIALS,
     )
 

@@ -10,6 +10,7 @@ from scanroom.physics.spins.direct import sum_samples
 from scanroom.physics.spins.gridding import plan_taps, spread
 from scanroom.physics.spins.precession import (
     SpinArrays,
+    along,
     apply_maps,
     largest_transverse,
     precess,
@@ -161,12 +162,11 @@ def _table(pulses, kind):
 def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a constant gradient."""
     table = _table(pulses, kind)
-    gx, gy, gz = pulses.gradient[kind]
+    gradient = pulses.gradient[kind]
     out = np.empty(12)
     for i in range(last - first):
         j = first + i
-        offset = gx * spins.x[j] + gy * spins.y[j] + gz * spins.z[j]
-        offset += spins.offset[j] - pulses.frequency[kind]
+        offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[kind]
         strength = pulses.strength[kind] * spins.transmit[j]
         interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
         spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
@@ -193,15 +193,11 @@ def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
         for i in range(count):
             strength[i] = pulses.strength[kind] * spins.transmit[begin + i]
         for step in range(time.size):
-            kx, ky, kz = pulses.step_moment[low + step]
+            moment = pulses.step_moment[low + step]
             for i in range(count):
                 j = begin + i
-                angle[i] = math.pi * (
-                    kx * spins.x[j]
-                    + ky * spins.y[j]
-                    + kz * spins.z[j]
-                    + time[step] * (spins.offset[j] - pulses.frequency[kind])
-                )
+                own = time[step] * (spins.offset[j] - pulses.frequency[kind])
+                angle[i] = math.pi * (along(spins, moment, j) + own)
             following = time[step + 1] if step + 1 < time.size else 0.0
             pulse = math.pi * time[step] * signal[step]
             advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
@@ -334,10 +330,10 @@ def mark_changes(spins, runs, pulses, reach, tolerance):
             if table < 0:
                 runs.change[run, kind] = np.inf
                 continue
-            gx, gy, gz = pulses.gradient[kind]
+            gradient = pulses.gradient[kind]
             low, high = np.inf, -np.inf
             for j in range(runs.edge[run], runs.edge[run + 1]):
-                offset = gx * spins.x[j] + gy * spins.y[j] + gz * spins.z[j] + spins.offset[j]
+                offset = along(spins, gradient, j) + spins.offset[j]
                 low, high = min(low, offset), max(high, offset)
             scale = pulses.table_scale[table]
             begin = int((low - pulses.frequency[kind] - scale[0]) / scale[1]) - 1

@@ -214,6 +214,8 @@ def _view(stage, run, signal, r2):
         spins.x[part],
         spins.y[part],
         spins.z[part],
+        spins.further,
+        spins.turns[part],
         spins.offset[part],
         spins.r1[part],
         r2[:count],

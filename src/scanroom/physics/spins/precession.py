@@ -13,14 +13,17 @@ _ONE = np.float32(1.0)
 class SpinArrays(NamedTuple):
     """Isochromats as the kernels see them: one array per quantity.
 
-    Positions [m] and offset [Hz] in double precision, the rest in single. ``weight`` holds the
-    receive weights, real parts of all coils, then imaginary parts. Magnetisation is relative to
-    equilibrium.
+    Positions [m] and offset [Hz] in double precision, the rest in single. ``further`` holds the
+    field coordinates beyond position (see `Program`), ``turns`` is room for the phase [cycles] that
+    they add. ``weight`` holds the receive weights, real parts of all coils, then imaginary parts.
+    Magnetisation is relative to equilibrium.
     """
 
     x: np.ndarray
     y: np.ndarray
     z: np.ndarray
+    further: np.ndarray
+    turns: np.ndarray
     offset: np.ndarray
     r1: np.ndarray
     r2: np.ndarray
@@ -34,15 +37,40 @@ class SpinArrays(NamedTuple):
 
 @njit(cache=True, nogil=True)
 @no_type_check
+def add_further(spins, first, last, moment):
+    """Write down the turns that moments of the field coordinates beyond position make."""
+    if spins.further.shape[0] == 0:
+        return
+    turns = spins.turns[first:last]
+    turns[:] = 0.0
+    for row in range(spins.further.shape[0]):
+        coordinate, size = spins.further[row, first:last], moment[3 + row]
+        for i in range(last - first):
+            turns[i] += size * coordinate[i]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def along(spins, gradient, j):
+    """Frequency [Hz] of a spin under a gradient, its own offset aside."""
+    total = gradient[0] * spins.x[j] + gradient[1] * spins.y[j] + gradient[2] * spins.z[j]
+    for row in range(spins.further.shape[0]):
+        total += gradient[3 + row] * spins.further[row, j]
+    return total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def precess(spins, first, last, moment, time):
     """Turn and decay freely: gradient moment [1/m] and time [s] since the last event."""
+    add_further(spins, first, last, moment)
     mx, my = spins.mx[first:last], spins.my[first:last]
     x, y, z = spins.x[first:last], spins.y[first:last], spins.z[first:last]
-    offset, r2 = spins.offset[first:last], spins.r2[first:last]
+    offset, r2, turns = spins.offset[first:last], spins.r2[first:last], spins.turns[first:last]
     kx, ky, kz = moment[0], moment[1], moment[2]
     time32 = np.float32(time)
     for i in range(last - first):
-        cosine, sine = turn(kx * x[i] + ky * y[i] + kz * z[i] + time * offset[i])
+        cosine, sine = turn(kx * x[i] + ky * y[i] + kz * z[i] + time * offset[i] + turns[i])
         transverse = decay(r2[i] * time32)
         real = mx[i] * transverse
         imag = my[i] * transverse

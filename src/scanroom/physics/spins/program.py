@@ -47,8 +47,10 @@ class Program:
 
     ``event`` is PULSE or WINDOW, ``kind`` counts into ``pulses`` or ``windows``. ``time`` [s] and
     ``moment`` [1/m] hold, for each event, its begin, its end and (windows) its middle sample, since
-    the start of the drive. ``turns`` [cycles] is the phase of a pulse at its begin and, carried on
-    at its own frequency, at its end.
+    the start of the drive. Axes of moments and gradients are x, y, z; what follows them are moments
+    of further field coordinates, each in the inverse of its coordinate's unit: the field at a
+    spin is the sum of gradients times coordinates. ``turns`` [cycles] is the phase of a pulse at
+    its begin and, carried on at its own frequency, at its end.
     """
 
     envelopes: tuple[Envelope, ...]
@@ -57,5 +59,10 @@ class Program:
     event: Int[np.ndarray, " event"]
     kind: Int[np.ndarray, " event"]
     time: Float[np.ndarray, "event 3"]
-    moment: Float[np.ndarray, "event 3 3"]
+    moment: Float[np.ndarray, "event 3 axis"]
     turns: Float[np.ndarray, "event 2"]
+
+    @property
+    def n_axes(self) -> int:
+        """Three, and the further field coordinates."""
+        return int(self.moment.shape[2])

@@ -1,0 +1,45 @@
+"""How finely and with what the twin computes."""
+
+import dataclasses
+
+from scanroom.core.errors import ProtocolError
+from scanroom.physics.spins.engine import Settings
+
+# What an exam on two cores needs: within a hundredth of the signal; tests and studies ask for less.
+QUICK = Settings(faintest=2e-3, error=7e-3)
+ENGINES = ("auto", "classes", "continuum", "isochromats")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How finely and with what the twin computes.
+
+    The engine ``classes`` computes once what voxels have in common; ``auto`` takes it where pulses
+    select along one axis of the subject's grid and voxels have much in common, and else
+    ``continuum``. There voxels are boxes, cut
+    so that the phase of a pulse varies by less than ``step`` turns across one, and gradients spoil
+    as in a continuum. With ``isochromats`` each voxel holds ``isochromats`` of them, ``in_trains``
+    in trains of refocusing pulses, which leave more behind that must cancel; ``columns`` stands
+    them in columns across the slices (see
+    `sampling`), where every pulse selects a slice. Voxels that no pulse tilts by more than
+    ``faint`` [rad] contribute little and get a single box or isochromat; those that none tilts by
+    more than the tolerance of the settings get none.
+
+    Motion, flow and fields that plain gradients do not make are followed by ``isochromats`` alone,
+    which ``auto`` then takes.
+    """
+
+    engine: str = "auto"
+    step: float = 1.0
+    isochromats: int = 3
+    in_trains: int = 5
+    columns: bool = True
+    faint: float = 0.05
+    settings: Settings = QUICK
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ProtocolError(
+                f"engine is {self.engine!r}; it may be one of {', '.join(ENGINES)} "
+                "(scanroom.mri.twin). Choose one of them."
+            )
