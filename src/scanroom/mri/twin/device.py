@@ -26,6 +26,8 @@ from scanroom.mri.twin.receiving import Chain, covariance_of
 from scanroom.mri.twin.sampling import (
     Isochromats,
     cut,
+    diffuses,
+    diffusion_at,
     isochromats,
     rate,
     voxel_size,
@@ -121,6 +123,11 @@ class Twin:
                 "plain gradients do not make; the engine isochromats follows those "
                 "(scanroom.mri.twin). Take the engine auto or isochromats."
             )
+        if self._diffuses and (self.effort.engine == "isochromats" or not self._courses.plain):
+            raise ProtocolError(
+                "diffusion is asked for with flow or with the engine isochromats, whose points do "
+                "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
+            )
         self._array = head_array(n_coils)
         self._lock = threading.Lock()
         self._control = Control()
@@ -158,7 +165,9 @@ class Twin:
             If the twin is playing.
         """
         drive = cleared.open()
-        program = programme(self._amplified(drive), self._courses.timeline(drive))
+        program = programme(
+            self._amplified(drive), self._courses.timeline(drive), diffusing=self._diffuses
+        )
         with self._lock:
             if self.output != 0.0:
                 raise DeviceError(
@@ -392,6 +401,7 @@ class Twin:
             transmit=fields.transmit(position, self.system.larmor, faults),
             weight=weight,
             faint=faint[x, y, z],
+            diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
         )
         classes = classes_of(program, voxels, axis)
         return None if classes is None else (voxels, classes)
@@ -416,9 +426,14 @@ class Twin:
                     edges=edges / np.array(n)[:, None],
                     r2_prime=r2_prime,
                     column=column,
+                    diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
                 )
             )
         return parts
+
+    @property
+    def _diffuses(self) -> bool:
+        return self.faults.diffusion and diffuses(self.subject)
 
     @property
     def _has_peaks(self) -> bool:

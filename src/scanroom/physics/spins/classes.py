@@ -8,7 +8,7 @@ are voxels. A voxel is the integral of a cubic along the slice, of a straight li
 parabola in transmit field.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import no_type_check
 
 import numpy as np
@@ -30,9 +30,10 @@ MOST_OFFSETS = 8192
 _TURNS = 0.35
 _OFFSET_STEP: Hertz = 160.0
 _TRANSMIT_STEP = 0.07
-# Tissues whose logarithms of T1 and T2 differ by less than this are mixed from others.
+# Tissues whose logarithms of T1, T2 and diffusion differ by less than this are mixed from others;
+# slower diffusion [m2/s] than this is none.
 _NEARBY = 0.1
-_MIXED = 3
+_LEAST_DIFFUSION = 1e-12
 # Cells of the table of nodes, nodes, pairs of T1 and T2, and numbers that describe all courses
 # within a window: beyond them voxels have too little in common.
 _MOST_CELLS, _MOST_NODES, _MOST_PAIRS, _MOST_COURSES = 50_000_000, 500_000, 4096, 40_000_000
@@ -46,7 +47,8 @@ class Voxels:
     """Uniform tissue in cells of one lattice: see `Spins` for the properties.
 
     ``affine`` [m] takes ``index`` to the centres; ``slope`` [Hz] is by how much the offset grows
-    from one face of a voxel to the other; what is ``faint`` needs no interpolation.
+    from one face of a voxel to the other; what is ``faint`` needs no interpolation. ``diffusion``
+    [m2/s] is a row of coefficients, or nothing.
     """
 
     index: Int[np.ndarray, "voxel 3"]
@@ -59,6 +61,9 @@ class Voxels:
     transmit: Complex64[np.ndarray, " voxel"]
     weight: Complex64[np.ndarray, "voxel coil"]
     faint: Bool[np.ndarray, " voxel"]
+    diffusion: Float32[np.ndarray, "term voxel_or_none"] = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +84,8 @@ class Classes:
     step: Float[np.ndarray, " 3"]
     shift: float
     kind: Int32[np.ndarray, " voxel"]
-    tissue: Int[np.ndarray, "kind 3"]
-    share: Float32[np.ndarray, "kind 3"]
+    tissue: Int[np.ndarray, "kind mixed"]
+    share: Float32[np.ndarray, "kind mixed"]
     rates: Float[np.ndarray, "kind 2"]
     low: Float[np.ndarray, " voxel"]
     high: Float[np.ndarray, " voxel"]
@@ -159,7 +164,9 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
     if not np.prod(cells) <= _MOST_CELLS:
         return None
     counts = cells.astype(int)
-    found = tissues(voxels.r1, voxels.r2, voxels.r2_prime)
+    if len(voxels.diffusion) > 1:
+        return None
+    found = tissues(voxels.r1, voxels.r2, voxels.r2_prime, *voxels.diffusion)
     if found is None or _courses(program, voxels, len(found[-1])) > _MOST_COURSES:
         return None
     pairs, kinds, tissue, share, rates = found
@@ -192,6 +199,7 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
         edges=edges,
         r2_prime=np.zeros(len(where), np.float32),
         column=s,
+        diffusion=np.ascontiguousarray(pairs[kind, 2:].T),
     )
     return Classes(
         axis=axis,
@@ -230,12 +238,13 @@ def tissues(
     r1: Float32[np.ndarray, " voxel"],
     r2: Float32[np.ndarray, " voxel"],
     r2_prime: Float32[np.ndarray, " voxel"],
+    diffusion: Float32[np.ndarray, " voxel"] | None = None,
 ) -> (
     tuple[
-        Float32[np.ndarray, "tissue 2"],
+        Float32[np.ndarray, "tissue property"],
         Int32[np.ndarray, " voxel"],
-        Int[np.ndarray, "kind 3"],
-        Float32[np.ndarray, "kind 3"],
+        Int[np.ndarray, "kind mixed"],
+        Float32[np.ndarray, "kind mixed"],
         Float[np.ndarray, "kind 2"],
     ]
     | None
@@ -244,29 +253,43 @@ def tissues(
 
     Last answer: R2 and R2' of each kind. None if there are too many pairs of R1 and R2.
 
-    Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2. The most
-    frequent pairs come first; a pair near one of them is mixed from those about it.
+    Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2 and, if it
+    is given, by diffusion [m2/s]. The most frequent pairs come first; a pair near one of them is
+    mixed from those about it, as many as it takes to meet every property.
     """
     both = np.ascontiguousarray(np.stack([r1, r2], axis=1)).view(np.uint64).ravel()
     words, index, counts = np.unique(both, return_inverse=True, return_counts=True)
     if len(words) > _MOST_PAIRS:
         return None
     pairs = words.view(np.float32).reshape(-1, 2)
-    logs = np.log(np.maximum(pairs.astype(np.float64), 1e-6))
+    if diffusion is not None:
+        levels, level = np.unique(diffusion, return_inverse=True)
+        joint, index, counts = np.unique(
+            index * len(levels) + level, return_inverse=True, return_counts=True
+        )
+        if len(joint) > _MOST_PAIRS:
+            return None
+        pairs = np.column_stack([pairs[joint // len(levels)], levels[joint % len(levels)]])
+    n_mixed = pairs.shape[1] + 1
+    least = np.array([1e-6, 1e-6, _LEAST_DIFFUSION])[: pairs.shape[1]]
+    logs = np.log(np.maximum(pairs.astype(np.float64), least))
     chosen: list[int] = []
     for pair in np.argsort(-counts, kind="stable").tolist():
         gap = np.abs(logs[chosen] - logs[pair]).max(axis=1) if chosen else np.array([np.inf])
         if gap.min() > _NEARBY:
             chosen.append(pair)
-    mixed = np.zeros((len(pairs), _MIXED), np.int64)
-    share = np.zeros((len(pairs), _MIXED), np.float32)
-    for pair in range(len(pairs)):
-        near = np.argsort(np.abs(logs[chosen] - logs[pair]).max(axis=1), kind="stable")[:6]
+    mixed = np.zeros((len(pairs), n_mixed), np.int64)
+    share = np.zeros((len(pairs), n_mixed), np.float32)
+    mixed[chosen, 0], share[chosen, 0] = np.arange(len(chosen)), 1.0
+    for pair in np.setdiff1d(np.arange(len(pairs)), chosen).tolist():
+        near = np.argsort(np.abs(logs[chosen] - logs[pair]).max(axis=1), kind="stable")[
+            : 2 * n_mixed
+        ]
         ends = logs[[chosen[k] for k in near]]
         heavy = 1e3
         system = np.vstack([ends.T, np.full(len(near), heavy)])
         weights, _ = nnls(system, np.append(logs[pair], heavy))
-        best = np.argsort(-weights, kind="stable")[:_MIXED]
+        best = np.argsort(-weights, kind="stable")[:n_mixed]
         mixed[pair, : len(best)] = near[best]
         share[pair, : len(best)] = weights[best] / weights[best].sum()
     widths, width = np.unique(r2_prime, return_inverse=True)
