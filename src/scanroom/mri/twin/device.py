@@ -403,7 +403,7 @@ class Twin:
             faint=faint[x, y, z],
             diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
         )
-        classes = classes_of(program, voxels, axis)
+        classes = classes_of(program, voxels, axis, self.effort.settings.error)
         return None if classes is None else (voxels, classes)
 
     def _boxes(self, program: Program, chosen: tuple[np.ndarray, np.ndarray]) -> list[Boxes]:
