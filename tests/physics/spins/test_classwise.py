@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scanroom.physics.spins.classes import Voxels, classes_of, slice_axis
-from scanroom.physics.spins.classwise import simulate_classes
-from scanroom.physics.spins.continuum import Boxes, simulate_boxes
+from scanroom.physics.spins.classwise import error_bound, simulate_classes
+from scanroom.physics.spins.continuum import Boxes, Lost, simulate_boxes
 from scanroom.physics.spins.engine import Control, Settings, simulate
 from scanroom.physics.spins.ensemble import Spins
 from validation.mri_bloch_truths import EXACT, INSTANT, Timeline, sinc
@@ -136,6 +136,18 @@ def test_trains_with_crushers_agree_with_many_isochromats(monkeypatch, turns, bo
     truth = np.array(list(simulate(line.program(), spins, Settings(silence=0.0, tolerance=0.0))))
     # Cubics between nodes, parabolas over offset and transmit field: fourth and third order.
     assert _error(_classwise(line, voxels), truth) < bound
+
+
+@pytest.mark.parametrize("error", [7e-3, 3e-3, 1e-3])
+def test_many_isochromats_lie_within_the_error_bound_that_is_reported(error):
+    voxels, line = _voxels((2, 3, 8), r2_prime=np.zeros(48, np.float32)), _train()
+    spins = filled(_boxes(voxels, 1), (8, 8, 20))
+    truth = np.array(list(simulate(line.program(), spins, Settings(silence=0.0, tolerance=0.0))))
+    settings, lost = Settings(error=error, faintest=error / 4), Lost()
+    program = line.program()
+    classes = classes_of(program, voxels, slice_axis(program, voxels.affine, 0.1), error)
+    found = np.array(list(simulate_classes(program, voxels, classes, settings, None, lost)))
+    assert _error(found, truth) < error_bound(settings, lost) < 2.5 * error
 
 
 def test_a_slope_of_the_field_across_the_slice_dephases_as_in_fine_boxes(monkeypatch):

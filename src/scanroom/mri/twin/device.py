@@ -39,7 +39,7 @@ from scanroom.physics.fat import split
 from scanroom.physics.motion import pose
 from scanroom.physics.spins.classes import Classes, Voxels, classes_of
 from scanroom.physics.spins.classes import slice_axis as slice_axis_of
-from scanroom.physics.spins.classwise import CrowdedError, simulate_classes
+from scanroom.physics.spins.classwise import CrowdedError, error_bound, simulate_classes
 from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
@@ -141,7 +141,10 @@ class Twin:
     @property
     def truth(self) -> Mapping[str, Any]:
         """What only the twin can know; written beside the run, read by nothing downstream."""
+        by_classes = self._truth.get("engine") == "classes"
+        bound = error_bound(self.effort.settings, self._lost) if by_classes else None
         return {
+            "error_bound": bound,
             "device": self.name,
             "version": scanroom.__version__,
             "subject": self.subject.name,

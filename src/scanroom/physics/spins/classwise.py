@@ -17,6 +17,7 @@ from jaxtyping import Complex64, Int
 from threadpoolctl import threadpool_limits
 
 from scanroom.core.errors import ProtocolError
+from scanroom.core.units import Ratio
 from scanroom.physics.spins.classes import Classes, Voxels
 from scanroom.physics.spins.configurations import MOST
 from scanroom.physics.spins.continuum import (
@@ -54,6 +55,18 @@ _CROWDED = 0.05
 
 # Lots that are worth their images however few windows share them; windows that should share one.
 _FEW_LOTS, _SHARED = 24, 4
+
+# What the non-uniform FFT may err by.
+_TRANSFORM = 1e-4
+
+
+def error_bound(settings: Settings, lost: Lost) -> Ratio:
+    """Most that the signal should be off, root mean square over all windows, of the signal.
+
+    Factors left out are counted, ``settings.error``; nodes stand so close that they cost no more
+    (`classes.steps_for`); orders let go are below ``settings.faintest``; and what found no room.
+    """
+    return 2.0 * settings.error + settings.faintest + lost.shown + _TRANSFORM
 
 
 class CrowdedError(ProtocolError):
