@@ -17,7 +17,7 @@ from scanroom.core.units import Second
 from scanroom.mri.drive.model import Drive
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.system import System
-from scanroom.mri.twin import fields
+from scanroom.mri.twin import fields, transmitting
 from scanroom.mri.twin.courses import Courses
 from scanroom.mri.twin.effort import Effort
 from scanroom.mri.twin.faults import MAX_COILS, Faults
@@ -43,6 +43,7 @@ from scanroom.physics.spins.engine import Control, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
 from scanroom.physics.spins.program import Program
 from scanroom.physics.thermal_noise import signal_scale
+from scanroom.physics.transmit_array import circular
 from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
@@ -114,6 +115,7 @@ class Twin:
                 f"dead channels are {self.faults.dead}; there are 0 to {n_coils - 1} "
                 "(scanroom.mri.twin). Name channels that exist."
             )
+        transmitting.check(system, self.faults)
         self._courses = Courses(self.faults, system.larmor, _speed(subject))
         if not self._courses.plain and self.effort.engine in {"classes", "continuum"}:
             raise ProtocolError(
@@ -122,6 +124,7 @@ class Twin:
                 "(scanroom.mri.twin). Take the engine auto or isochromats."
             )
         self._array = head_array(n_coils)
+        self._weights = circular(system.n_transmit)[None]
         self._lock = threading.Lock()
         self._control = Control()
         self._armed: tuple[Drive, str, Program] | None = None
@@ -158,6 +161,7 @@ class Twin:
             If the twin is playing.
         """
         drive = cleared.open()
+        transmitting.weights_of(drive, self.system.n_transmit)
         program = programme(self._amplified(drive), self._courses.timeline(drive))
         with self._lock:
             if self.output != 0.0:
@@ -238,7 +242,7 @@ class Twin:
         chosen = np.asarray(subject.maps["proton_density"] > 0)
         centre = np.argwhere(chosen) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
         half_diagonal = np.linalg.norm(voxel_size(subject)) / 2
-        b1 = fields.transmit(centre, self.system.larmor, self.faults)
+        b1 = self._transmit(centre)
         x, y, z = np.nonzero(chosen)
         tilts[chosen] = largest_tilt(
             program,
@@ -257,6 +261,7 @@ class Twin:
     ) -> tuple[Iterator[Complex64[np.ndarray, "coil sample"]], float]:
         """What the coils pick up, window by window, and the most that one could."""
         effort = self.effort
+        self._weights = transmitting.weights_of(drive, self.system.n_transmit)
         tilts = self._tilts(program)
         bright = tilts > effort.faint
         faint = (tilts > effort.settings.tolerance) & ~bright
@@ -272,15 +277,17 @@ class Twin:
             return signals, _loudest([spins])
         self._lost = Lost()
         if effort.engine in {"auto", "classes"} and (bright | faint).any():
-            found = self._classes(program, bright, faint)
+            alike = len(self._weights) == 1
+            found = self._classes(program, bright, faint) if alike else None
             if found is not None:
                 signals = self._by_classes(program, found, (bright, faint), control)
                 return signals, float(np.abs(found[0].weight).sum(axis=0).max(initial=0.0))
             if effort.engine == "classes":
                 raise ProtocolError(
                     f"the engine classes cannot play {drive.name!r}; its pulses must select along "
-                    "one axis of the subject's grid, no window may encode along it, and voxels "
-                    "must have much in common (scanroom.mri.twin). Take the engine auto."
+                    "one axis of the subject's grid and share their RF shim, no window may encode "
+                    "along it, and voxels must have much in common (scanroom.mri.twin). Take the "
+                    "engine auto."
                 )
         return self._by_boxes(program, (bright, faint), control)
 
@@ -389,7 +396,7 @@ class Twin:
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
             r2_prime=r2_prime,
-            transmit=fields.transmit(position, self.system.larmor, faults),
+            transmit=self._transmit(position),
             weight=weight,
             faint=faint[x, y, z],
         )
@@ -450,9 +457,13 @@ class Twin:
             offset=offset,
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
-            transmit=fields.transmit(grains.position, self.system.larmor, faults),
+            transmit=self._transmit(grains.position),
             weight=weight,
         )
+
+    def _transmit(self, position: Float[np.ndarray, "n 3"]) -> Complex64[np.ndarray, "n ..."]:
+        """Relative transmit field of every set of channel weights in play."""
+        return transmitting.transmit(position, self._weights, self.system.larmor, self.faults)
 
     def _velocity(
         self, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"], z: Int[np.ndarray, " n"]
