@@ -103,7 +103,8 @@ def waves(array: TransmitArray, frequency: Hertz) -> Waves:
 
     References
     ----------
-    R. F. Harrington, Time-Harmonic Electromagnetic Fields (1961), sections 5-9 and 5-10.
+    R. F. Harrington, Time-Harmonic Electromagnetic Fields (1961), chapter 5: currents beside
+    cylinders, doi:10.1109/9780470546710.
     """
     m = np.arange(-_ORDERS, _ORDERS + 1)
     k, k0 = array.wavenumber(frequency), 2 * np.pi * frequency / LIGHT_SPEED
