@@ -168,6 +168,8 @@ def grains(size: Size, counts: Counts) -> Iterator[Spins]:
             position=(voxel + inside) @ affine[:3, :3].T + affine[:3, 3],
             spread=np.zeros(len(voxel), np.float32),
             n_per_voxel=n,
+            more_shift=np.zeros(len(voxel)),
+            share=np.ones(len(voxel)),
         )
         x, y, z = some.T
         centre = some @ affine[:3, :3].T + affine[:3, 3]

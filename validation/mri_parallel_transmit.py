@@ -243,7 +243,7 @@ def after(what: Drive, where: np.ndarray, **tissue: Any) -> np.ndarray:
     Taken in the middle of the first sample of the last window.
     """
     who = spins(len(where), apart=True, **({"t1": 1e6, "t2": 1e6} | tissue))
-    b1 = transmit(where, weights_of(what, N), FREQUENCY, Faults())
+    b1 = transmit(where, weights_of(what, N), SYSTEM, Faults())
     settings = Settings(tolerance=1e-7, silence=0.0)
     played = list(simulate(programme(what), replace(who, transmit=b1), settings))
     return np.asarray(played[-1][:, 0], np.complex128)
@@ -358,7 +358,7 @@ def engines() -> float:
     modes = np.stack([circular(N), circular(N) ** 2 * np.sqrt(N)])
     made = replace(made, shims=Shims(weight=modes, of_pulse=np.arange(12) % 2))
     centre, within, edge = places(8, 29), 400, 2e-3
-    b1 = transmit(centre, weights_of(made, N), FREQUENCY, Faults())
+    b1 = transmit(centre, weights_of(made, N), SYSTEM, Faults())
     settings = Settings(tolerance=1e-6, silence=0.0, faintest=1e-6)
     boxes = Boxes(
         spins=replace(spins(8), position=centre, transmit=b1),

@@ -73,6 +73,28 @@ class Moments:
             out[..., axis] = total[segment] + part * (amplitude[segment] + slope * part / 2)
         return out
 
+    @property
+    def knots(self) -> Float[np.ndarray, " knot"]:
+        """Times [s] between which every gradient is a straight line."""
+        return np.unique(np.concatenate([time for time, _, _ in self._axes]))
+
+
+def dephasing(moments: Moments, at: Float[np.ndarray, " *shape"]) -> Float[np.ndarray, " *shape 9"]:
+    """Integrals over time of the moment [s/m] and of its products [s/m2], see `Program`.
+
+    Between knots a moment is a parabola, a product of two a polynomial of fourth degree: three
+    nodes of Gauss's rule are exact.
+    """
+    times = np.unique(np.concatenate([[0.0], moments.knots, at.ravel()]))
+    times = times[times >= 0.0]
+    nodes, weights = np.polynomial.legendre.leggauss(3)
+    half = np.diff(times)[:, None] / 2
+    m = moments(times[:-1, None] + half * (1 + nodes))
+    products = m[..., [0, 1, 2, 0, 0, 1]] * m[..., [0, 1, 2, 1, 2, 2]]
+    parts = np.einsum("sn,snc->sc", half * weights, np.concatenate([m, products], axis=-1))
+    total = np.concatenate([np.zeros((1, 9)), np.cumsum(parts, axis=0)])
+    return np.asarray(total[np.searchsorted(times, at)])
+
 
 @dataclass(frozen=True, slots=True)
 class Courses:

@@ -26,6 +26,8 @@ from scanroom.mri.twin.receiving import Chain, covariance_of
 from scanroom.mri.twin.sampling import (
     Isochromats,
     cut,
+    diffuses,
+    diffusion_at,
     isochromats,
     rate,
     voxel_size,
@@ -37,13 +39,12 @@ from scanroom.physics.fat import split
 from scanroom.physics.motion import pose
 from scanroom.physics.spins.classes import Classes, Voxels, classes_of
 from scanroom.physics.spins.classes import slice_axis as slice_axis_of
-from scanroom.physics.spins.classwise import CrowdedError, simulate_classes
+from scanroom.physics.spins.classwise import CrowdedError, error_bound, simulate_classes
 from scanroom.physics.spins.continuum import Boxes, Lost, boxes_across, simulate_boxes
 from scanroom.physics.spins.engine import Control, largest_tilt, simulate
 from scanroom.physics.spins.ensemble import Spins, joined
 from scanroom.physics.spins.program import Program
 from scanroom.physics.thermal_noise import signal_scale
-from scanroom.physics.transmit_array import circular
 from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
@@ -115,7 +116,6 @@ class Twin:
                 f"dead channels are {self.faults.dead}; there are 0 to {n_coils - 1} "
                 "(scanroom.mri.twin). Name channels that exist."
             )
-        transmitting.check(system, self.faults)
         self._courses = Courses(self.faults, system.larmor, _speed(subject))
         if not self._courses.plain and self.effort.engine in {"classes", "continuum"}:
             raise ProtocolError(
@@ -123,8 +123,13 @@ class Twin:
                 "plain gradients do not make; the engine isochromats follows those "
                 "(scanroom.mri.twin). Take the engine auto or isochromats."
             )
+        if self._diffuses and (self.effort.engine == "isochromats" or not self._courses.plain):
+            raise ProtocolError(
+                "diffusion is asked for with flow or with the engine isochromats, whose points do "
+                "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
+            )
         self._array = head_array(n_coils)
-        self._weights = circular(system.n_transmit)[None]
+        self._weights = transmitting.own_mode(system, self.faults)
         self._lock = threading.Lock()
         self._control = Control()
         self._armed: tuple[Drive, str, Program] | None = None
@@ -137,7 +142,10 @@ class Twin:
     @property
     def truth(self) -> Mapping[str, Any]:
         """What only the twin can know; written beside the run, read by nothing downstream."""
+        by_classes = self._truth.get("engine") == "classes"
+        bound = error_bound(self.effort.settings, self._lost) if by_classes else None
         return {
+            "error_bound": bound,
             "device": self.name,
             "version": scanroom.__version__,
             "subject": self.subject.name,
@@ -162,7 +170,9 @@ class Twin:
         """
         drive = cleared.open()
         transmitting.weights_of(drive, self.system.n_transmit)
-        program = programme(self._amplified(drive), self._courses.timeline(drive))
+        program = programme(
+            self._amplified(drive), self._courses.timeline(drive), diffusing=self._diffuses
+        )
         with self._lock:
             if self.output != 0.0:
                 raise DeviceError(
@@ -242,7 +252,7 @@ class Twin:
         chosen = np.asarray(subject.maps["proton_density"] > 0)
         centre = np.argwhere(chosen) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
         half_diagonal = np.linalg.norm(voxel_size(subject)) / 2
-        b1 = self._transmit(centre)
+        b1 = transmitting.transmit(centre, self._weights, self.system, self.faults)
         x, y, z = np.nonzero(chosen)
         tilts[chosen] = largest_tilt(
             program,
@@ -277,17 +287,15 @@ class Twin:
             return signals, _loudest([spins])
         self._lost = Lost()
         if effort.engine in {"auto", "classes"} and (bright | faint).any():
-            alike = len(self._weights) == 1
-            found = self._classes(program, bright, faint) if alike else None
+            found = self._classes(program, bright, faint)
             if found is not None:
                 signals = self._by_classes(program, found, (bright, faint), control)
                 return signals, float(np.abs(found[0].weight).sum(axis=0).max(initial=0.0))
             if effort.engine == "classes":
                 raise ProtocolError(
                     f"the engine classes cannot play {drive.name!r}; its pulses must select along "
-                    "one axis of the subject's grid and share their RF shim, no window may encode "
-                    "along it, and voxels must have much in common (scanroom.mri.twin). Take the "
-                    "engine auto."
+                    "one axis of the subject's grid by one RF shim, no window encode along it, and "
+                    "voxels have much in common (scanroom.mri.twin). Take the engine auto."
                 )
         return self._by_boxes(program, (bright, faint), control)
 
@@ -367,7 +375,7 @@ class Twin:
         subject, faults = self.subject, self.faults
         size = float(np.linalg.norm(np.array(bright.shape) * voxel_size(subject)))
         axis = slice_axis_of(program, subject.affine, size)
-        if axis is None:
+        if axis is None or len(self._weights) > 1:
             return None
         index, maps = np.argwhere(bright | faint), subject.maps
         share, more = np.ones(len(index)), np.zeros(len(index))
@@ -396,11 +404,12 @@ class Twin:
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
             r2_prime=r2_prime,
-            transmit=self._transmit(position),
+            transmit=transmitting.transmit(position, self._weights, self.system, faults),
             weight=weight,
             faint=faint[x, y, z],
+            diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
         )
-        classes = classes_of(program, voxels, axis)
+        classes = classes_of(program, voxels, axis, self.effort.settings.error)
         return None if classes is None else (voxels, classes)
 
     def _boxes(self, program: Program, chosen: tuple[np.ndarray, np.ndarray]) -> list[Boxes]:
@@ -423,9 +432,14 @@ class Twin:
                     edges=edges / np.array(n)[:, None],
                     r2_prime=r2_prime,
                     column=column,
+                    diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
                 )
             )
         return parts
+
+    @property
+    def _diffuses(self) -> bool:
+        return self.faults.diffusion and diffuses(self.subject)
 
     @property
     def _has_peaks(self) -> bool:
@@ -457,13 +471,9 @@ class Twin:
             offset=offset,
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
-            transmit=self._transmit(grains.position),
+            transmit=transmitting.transmit(grains.position, self._weights, self.system, faults),
             weight=weight,
         )
-
-    def _transmit(self, position: Float[np.ndarray, "n 3"]) -> Complex64[np.ndarray, "n ..."]:
-        """Relative transmit field of every set of channel weights in play."""
-        return transmitting.transmit(position, self._weights, self.system.larmor, self.faults)
 
     def _velocity(
         self, x: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"], z: Int[np.ndarray, " n"]

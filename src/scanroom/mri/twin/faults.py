@@ -21,7 +21,8 @@ class Faults:
     and three gradients [Hz/m]. ``gradient_delay`` [s] is how much later each axis plays than
     the drive says. ``coils`` off means that every coil is alike and uniform.
 
-    Off unless asked for: ``fat_peaks`` gives fat its six peaks instead of one. ``concomitant``
+    Off unless asked for: ``fat_peaks`` gives fat its six peaks instead of one; ``diffusion`` dims
+    what gradients dephase, which orders of dephasing show, isochromats do not. ``concomitant``
     fields, ``nonlinearity`` of the gradients, ``eddy`` currents or a measured ``response``,
     ``field_drift`` [Hz/s] and ``motion`` of the subject are followed by the engine of isochromats.
     ``amplifier`` distorts pulses; ``drift`` of the receiver, ``spikes`` (their chance per window)
@@ -43,6 +44,7 @@ class Faults:
     quantisation: bool = True
     n_bits: int = 16
     fat_peaks: bool = False
+    diffusion: bool = False
     concomitant: bool = False
     nonlinearity: Nonlinearity | None = None
     eddy: tuple[Eddy, ...] = ()
@@ -84,6 +86,14 @@ class Faults:
             raise ProtocolError(
                 "motion is asked for with concomitant fields or bent gradients; the twin follows "
                 "those in a subject at rest only (scanroom.mri.twin). Switch one of them off."
+            )
+        moves = self.motion is not None or self.field_drift != 0.0
+        bends = self.concomitant or self.nonlinearity is not None
+        if self.diffusion and (moves or bends or self.eddy or self.response is not None):
+            raise ProtocolError(
+                "diffusion is asked for with motion or fields that plain gradients do not make; "
+                "orders of dephasing diffuse, and those do not follow such fields "
+                "(scanroom.mri.twin). Switch one of them off."
             )
         if self.response is not None and self.eddy:
             raise ProtocolError(

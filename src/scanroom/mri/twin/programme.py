@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Hertz, Second
 from scanroom.mri.drive.model import Drive, PulseShape
-from scanroom.mri.twin.courses import REACH, Moments, Timeline
+from scanroom.mri.twin.courses import REACH, Moments, Timeline, dephasing
 from scanroom.mri.twin.transmitting import sets_of
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
 from scanroom.physics.spins.rotations import Envelope
@@ -21,13 +21,16 @@ _LONGEST_STEP: Second = 5e-6
 _OVERLAP: Second = 1e-8
 
 
-def programme(drive: Drive, moments: Timeline | None = None) -> Program:
+def programme(drive: Drive, moments: Timeline | None = None, *, diffusing: bool = False) -> Program:
     """Compile a drive, given the moments that its gradients make; as asked for, if none are.
+
+    With ``diffusing`` the programme knows what dims orders of what diffuses.
 
     Raises
     ------
     ProtocolError
-        If a pulse overlaps another pulse or a receiver window.
+        If a pulse overlaps another pulse or a receiver window, or if anything but plain gradients
+        acts on what diffuses.
     """
     moments = moments or Moments(drive.gradients, (0.0, 0.0, 0.0))
     envelopes, peaks, of_shape = _envelopes(drive.shapes)
@@ -37,6 +40,7 @@ def programme(drive: Drive, moments: Timeline | None = None) -> Program:
     order = np.lexsort((time[:, 1], time[:, 0]))
     time = time[order]
     _refuse_overlap(time)
+    more = {"dephasing": _dephasing(moments, time)} if diffusing else {}
     n_pulses, n_windows = len(pulse_kind), len(window_kind)
     return Program(
         envelopes=tuple(envelopes),
@@ -47,7 +51,20 @@ def programme(drive: Drive, moments: Timeline | None = None) -> Program:
         time=time,
         moment=np.concatenate([pulse_rows[2], moments(window_rows[0])])[order],
         turns=np.concatenate([pulse_rows[1], np.zeros((n_windows, 2))])[order],
+        **more,
     )
+
+
+def _dephasing(
+    moments: Timeline, time: Float[np.ndarray, "event 3"]
+) -> Float[np.ndarray, "event 3 9"]:
+    if not isinstance(moments, Moments):
+        raise ProtocolError(
+            "diffusion is asked for with motion, flow or fields that plain gradients do not make; "
+            "orders of dephasing diffuse, and those do not follow such fields "
+            "(scanroom.mri.twin). Switch one of them off."
+        )
+    return dephasing(moments, time)
 
 
 def _refuse_overlap(time: Float[np.ndarray, "event 3"]) -> None:

@@ -18,6 +18,9 @@ from scanroom.subject.model import Subject
 _WIDEST = 64.0
 _FASTEST_RATE = 1e6
 
+ISOTROPIC = "diffusion"
+TENSOR = tuple(f"diffusion_{term}" for term in ("xx", "yy", "zz", "xy", "xz", "yz"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isochromats:
@@ -162,3 +165,24 @@ def rate(time: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """Relaxation rate [1/s] of a relaxation time [s]; infinite and zero times are bounded."""
     with np.errstate(divide="ignore"):
         return np.minimum(1.0 / np.asarray(time, np.float64), _FASTEST_RATE).astype(np.float32)
+
+
+def diffuses(subject: Subject) -> bool:
+    """Whether the subject says how it diffuses."""
+    return any(name in subject.maps for name in (ISOTROPIC, *TENSOR))
+
+
+def diffusion_at(
+    subject: Subject,
+    voxel: tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]],
+    *,
+    wanted: bool,
+) -> Float32[np.ndarray, "term n_or_none"]:
+    """Coefficients [m2/s] of voxels, or six terms of tensors if the subject has any of them."""
+    if not wanted:
+        return np.zeros((0, 0), np.float32)
+    maps = subject.maps
+    still = np.zeros(len(voxel[0]), np.float32)
+    names = TENSOR if any(name in maps for name in TENSOR) else (ISOTROPIC,)
+    rows = [maps[name][voxel] if name in maps else still for name in names]
+    return np.asarray(rows, np.float32)

@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Complex, Complex64, Float, Int
 
 from scanroom.core.errors import ProtocolError
-from scanroom.core.units import Hertz
 from scanroom.mri.drive.model import Drive
 from scanroom.mri.system import System
 from scanroom.mri.twin import fields
@@ -13,8 +12,8 @@ from scanroom.physics.transmit_array import MAX_CHANNELS, TransmitArray, array_f
 from scanroom.subject.model import Subject
 
 
-def check(system: System, faults: Faults) -> None:
-    """Refuse what cannot be transmitted.
+def own_mode(system: System, faults: Faults) -> Complex[np.ndarray, "1 channel"]:
+    """Weights of the scanner's own mode, which is circular.
 
     Raises
     ------
@@ -31,6 +30,7 @@ def check(system: System, faults: Faults) -> None:
             f"an amplifier's faults are asked for with {system.n_transmit} transmit channels; the "
             "twin knows them of one amplifier (scanroom.mri.twin). Switch one of them off."
         )
+    return circular(system.n_transmit)[None]
 
 
 def sets_of(drive: Drive) -> tuple[Int[np.ndarray, " set"], Int[np.ndarray, " pulse"]]:
@@ -67,7 +67,7 @@ def weights_of(drive: Drive, n_channels: int) -> Complex[np.ndarray, "set channe
 def transmit(
     position: Float[np.ndarray, "spin 3"],
     weights: Complex[np.ndarray, "set channel"],
-    frequency: Hertz,
+    system: System,
     faults: Faults,
 ) -> Complex64[np.ndarray, "spin ..."]:
     """Relative transmit field of each set; without the axis of sets if there is one only.
@@ -76,7 +76,7 @@ def transmit(
     """
     n_channels = weights.shape[1]
     if n_channels == 1:
-        own = fields.transmit(position, frequency, faults)
+        own = fields.transmit(position, system.larmor, faults)
         if np.array_equal(weights, [[1.0]]):
             return own
         made = np.asarray(own[:, None] * weights[:, 0].conj(), np.complex64)
@@ -86,7 +86,7 @@ def transmit(
     else:
         # A pulse p meets the spins as its conjugate (docs/nomenclature.md); so do its weights.
         array = TransmitArray(n_channels=n_channels)
-        made = array_field(array, position, weights, frequency=frequency).conj()
+        made = array_field(array, position, weights, frequency=system.larmor).conj()
     return made[:, 0] if len(weights) == 1 else made
 
 
@@ -98,5 +98,5 @@ def transmit_maps(
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
     points = index @ subject.affine[:3, :3].T + subject.affine[:3, 3]
     one_each = np.eye(system.n_transmit, dtype=np.complex128)
-    made = transmit(points, one_each, system.larmor, faults).conj()
+    made = transmit(points, one_each, system, faults).conj()
     return np.ascontiguousarray(made.reshape(*shape, system.n_transmit).transpose(3, 0, 1, 2))

@@ -8,7 +8,7 @@ are voxels. A voxel is the integral of a cubic along the slice, of a straight li
 parabola in transmit field.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import no_type_check
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Complex64, Float, Float32, Int, Int32
 from numba import njit
 from scipy.optimize import nnls
 
-from scanroom.core.units import Hertz, Metre
+from scanroom.core.units import Hertz, Metre, Ratio
 from scanroom.physics.spins.continuum import Boxes
 from scanroom.physics.spins.ensemble import Spins
 from scanroom.physics.spins.layout import bounds
@@ -26,13 +26,18 @@ from scanroom.physics.spins.program import Program
 # many offsets there may be.
 FINE = 0.03
 MOST_OFFSETS = 8192
+# What nodes may cost, of the signal, where they stand as far apart as follows.
+ROUGH = 7e-3
 # Turns of a pulse's phase from one node along the slice to the next.
 _TURNS = 0.35
 _OFFSET_STEP: Hertz = 160.0
 _TRANSMIT_STEP = 0.07
-# Tissues whose logarithms of T1 and T2 differ by less than this are mixed from others.
+# Tissues whose logarithms of T1, T2 and diffusion differ by less than this are mixed from others;
+# slower diffusion [m2/s] than this is none.
 _NEARBY = 0.1
-_MIXED = 3
+_LEAST_DIFFUSION = 1e-12
+# Weight of the sum of shares in a fit, and how near a mixture must come to a logarithm.
+_SUM, _MET = 1e3, 1e-3
 # Cells of the table of nodes, nodes, pairs of T1 and T2, and numbers that describe all courses
 # within a window: beyond them voxels have too little in common.
 _MOST_CELLS, _MOST_NODES, _MOST_PAIRS, _MOST_COURSES = 50_000_000, 500_000, 4096, 40_000_000
@@ -46,7 +51,8 @@ class Voxels:
     """Uniform tissue in cells of one lattice: see `Spins` for the properties.
 
     ``affine`` [m] takes ``index`` to the centres; ``slope`` [Hz] is by how much the offset grows
-    from one face of a voxel to the other; what is ``faint`` needs no interpolation.
+    from one face of a voxel to the other; what is ``faint`` needs no interpolation. ``diffusion``
+    [m2/s] is a row of coefficients, or nothing.
     """
 
     index: Int[np.ndarray, "voxel 3"]
@@ -59,6 +65,9 @@ class Voxels:
     transmit: Complex64[np.ndarray, " voxel"]
     weight: Complex64[np.ndarray, "voxel coil"]
     faint: Bool[np.ndarray, " voxel"]
+    diffusion: Float32[np.ndarray, "term voxel_or_none"] = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +88,8 @@ class Classes:
     step: Float[np.ndarray, " 3"]
     shift: float
     kind: Int32[np.ndarray, " voxel"]
-    tissue: Int[np.ndarray, "kind 3"]
-    share: Float32[np.ndarray, "kind 3"]
+    tissue: Int[np.ndarray, "kind mixed"]
+    share: Float32[np.ndarray, "kind mixed"]
     rates: Float[np.ndarray, "kind 2"]
     low: Float[np.ndarray, " voxel"]
     high: Float[np.ndarray, " voxel"]
@@ -136,22 +145,39 @@ def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"], size: Metre) 
     return None
 
 
-def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
-    """Lay nodes over what the voxels cover; None if they would be too many to be worth it."""
+def steps_for(error: Ratio) -> tuple[float, Hertz, Ratio, float]:
+    """How far nodes may stand apart for an error [of the signal].
+
+    Turns along the slice, offset, transmit field, logarithms of tissue. Interpolation errs with the
+    fourth power of the first, with the third of the transmit field, else with the square: cubics,
+    parabolas, straight lines.
+    """
+    share = float(np.clip(error / ROUGH, 1e-4, 1.0))
+    root = share ** (1 / 2)
+    turns, transmit = _TURNS * share ** (1 / 4), _TRANSMIT_STEP * share ** (1 / 3)
+    return turns, _OFFSET_STEP * root, transmit, _NEARBY * root
+
+
+def classes_of(program: Program, voxels: Voxels, axis: int, error: Ratio = ROUGH) -> Classes | None:
+    """Lay nodes over what the voxels cover; None if they would be too many to be worth it.
+
+    They stand as close as the ``error`` asked for needs, see `steps_for`.
+    """
     edge = voxels.affine[:3, axis]
     length = float(np.linalg.norm(edge))
     along = edge / length
     slopes = np.array([kind.gradient @ along for kind in program.pulses])
     longest = [program.envelopes[kind.envelope].duration for kind in program.pulses]
     widest = float(np.max(np.abs(slopes) * longest, initial=0.0))
-    height = _TURNS / widest if widest > 0 else 1e3
+    turns, offset_step, transmit_step, nearby = steps_for(error)
+    height = turns / widest if widest > 0 else 1e3
     shift = _shift(program, slopes)
     centre = voxels.index @ (voxels.affine[:3, :3].T @ along) + voxels.affine[:3, 3] @ along
     half = 0.5 * (length + shift * voxels.slope[:, axis].astype(np.float64))
     moved = centre + shift * voxels.offset
     low, high = moved - np.abs(half), moved + np.abs(half)
     strength = np.abs(voxels.transmit).astype(np.float64)
-    step = np.array([height, _OFFSET_STEP, _TRANSMIT_STEP])
+    step = np.array([height, offset_step, transmit_step])
     least = np.array([bounds(v)[0] for v in (low, voxels.offset, strength)])
     most = np.array([bounds(v)[1] for v in (high, voxels.offset, strength)])
     first = (np.floor(least / step) - 2) * step
@@ -159,7 +185,9 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
     if not np.prod(cells) <= _MOST_CELLS:
         return None
     counts = cells.astype(int)
-    found = tissues(voxels.r1, voxels.r2, voxels.r2_prime)
+    if len(voxels.diffusion) > 1:
+        return None
+    found = tissues(voxels.r1, voxels.r2, voxels.r2_prime, *voxels.diffusion, nearby=nearby)
     if found is None or _courses(program, voxels, len(found[-1])) > _MOST_COURSES:
         return None
     pairs, kinds, tissue, share, rates = found
@@ -192,6 +220,7 @@ def classes_of(program: Program, voxels: Voxels, axis: int) -> Classes | None:
         edges=edges,
         r2_prime=np.zeros(len(where), np.float32),
         column=s,
+        diffusion=np.ascontiguousarray(pairs[kind, 2:].T),
     )
     return Classes(
         axis=axis,
@@ -230,12 +259,15 @@ def tissues(
     r1: Float32[np.ndarray, " voxel"],
     r2: Float32[np.ndarray, " voxel"],
     r2_prime: Float32[np.ndarray, " voxel"],
+    diffusion: Float32[np.ndarray, " voxel"] | None = None,
+    *,
+    nearby: float = _NEARBY,
 ) -> (
     tuple[
-        Float32[np.ndarray, "tissue 2"],
+        Float32[np.ndarray, "tissue property"],
         Int32[np.ndarray, " voxel"],
-        Int[np.ndarray, "kind 3"],
-        Float32[np.ndarray, "kind 3"],
+        Int[np.ndarray, "kind mixed"],
+        Float32[np.ndarray, "kind mixed"],
         Float[np.ndarray, "kind 2"],
     ]
     | None
@@ -244,29 +276,45 @@ def tissues(
 
     Last answer: R2 and R2' of each kind. None if there are too many pairs of R1 and R2.
 
-    Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2. The most
-    frequent pairs come first; a pair near one of them is mixed from those about it.
+    Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2 and, if it
+    is given, by diffusion [m2/s]. The most frequent pairs come first; a pair near one of them is
+    mixed from those about it, as many as it takes to meet every property.
     """
     both = np.ascontiguousarray(np.stack([r1, r2], axis=1)).view(np.uint64).ravel()
     words, index, counts = np.unique(both, return_inverse=True, return_counts=True)
     if len(words) > _MOST_PAIRS:
         return None
     pairs = words.view(np.float32).reshape(-1, 2)
-    logs = np.log(np.maximum(pairs.astype(np.float64), 1e-6))
+    if diffusion is not None:
+        levels, level = np.unique(diffusion, return_inverse=True)
+        joint, index, counts = np.unique(
+            index * len(levels) + level, return_inverse=True, return_counts=True
+        )
+        if len(joint) > _MOST_PAIRS:
+            return None
+        pairs = np.column_stack([pairs[joint // len(levels)], levels[joint % len(levels)]])
+    n_mixed = pairs.shape[1] + 1
+    least = np.array([1e-6, 1e-6, _LEAST_DIFFUSION])[: pairs.shape[1]]
+    logs = np.log(np.maximum(pairs.astype(np.float64), least))
     chosen: list[int] = []
     for pair in np.argsort(-counts, kind="stable").tolist():
         gap = np.abs(logs[chosen] - logs[pair]).max(axis=1) if chosen else np.array([np.inf])
-        if gap.min() > _NEARBY:
+        if gap.min() > nearby:
             chosen.append(pair)
-    mixed = np.zeros((len(pairs), _MIXED), np.int64)
-    share = np.zeros((len(pairs), _MIXED), np.float32)
-    for pair in range(len(pairs)):
-        near = np.argsort(np.abs(logs[chosen] - logs[pair]).max(axis=1), kind="stable")[:6]
+    mixed = np.zeros((len(pairs), n_mixed), np.int64)
+    share = np.zeros((len(pairs), n_mixed), np.float32)
+    mixed[chosen, 0], share[chosen, 0] = np.arange(len(chosen)), 1.0
+    for pair in np.setdiff1d(np.arange(len(pairs)), chosen).tolist():
+        near = np.argsort(np.abs(logs[chosen] - logs[pair]).max(axis=1), kind="stable")
+        near = near[: 2 * n_mixed]
         ends = logs[[chosen[k] for k in near]]
-        heavy = 1e3
-        system = np.vstack([ends.T, np.full(len(near), heavy)])
-        weights, _ = nnls(system, np.append(logs[pair], heavy))
-        best = np.argsort(-weights, kind="stable")[:_MIXED]
+        # The nearest few that surround it, so that no mean is taken over more than it must.
+        for few in range(1, len(near) + 1):
+            system = np.vstack([ends[:few].T, np.full(few, _SUM)])
+            weights, away = nnls(system, np.append(logs[pair], _SUM))
+            if away < _MET:
+                break
+        best = np.argsort(-weights, kind="stable")[:n_mixed]
         mixed[pair, : len(best)] = near[best]
         share[pair, : len(best)] = weights[best] / weights[best].sum()
     widths, width = np.unique(r2_prime, return_inverse=True)

@@ -17,9 +17,17 @@ from jaxtyping import Complex64, Int
 from threadpoolctl import threadpool_limits
 
 from scanroom.core.errors import ProtocolError
+from scanroom.core.units import Ratio
 from scanroom.physics.spins.classes import Classes, Voxels
 from scanroom.physics.spins.configurations import MOST
-from scanroom.physics.spins.continuum import Lost, box_runs, runs_of, stage_of, work_of
+from scanroom.physics.spins.continuum import (
+    Lost,
+    box_runs,
+    diffusion_of,
+    runs_of,
+    stage_of,
+    work_of,
+)
 from scanroom.physics.spins.engine import LANES, STANDARD, Control, Settings, needs
 from scanroom.physics.spins.ensemble import arrays_of
 from scanroom.physics.spins.images import ground_of, samples_of
@@ -47,6 +55,18 @@ _CROWDED = 0.05
 
 # Lots that are worth their images however few windows share them; windows that should share one.
 _FEW_LOTS, _SHARED = 24, 4
+
+# What the non-uniform FFT may err by.
+_TRANSFORM = 1e-4
+
+
+def error_bound(settings: Settings, lost: Lost) -> Ratio:
+    """Most that the signal should be off, root mean square over all windows, of the signal.
+
+    Factors left out are counted, ``settings.error``; nodes stand so close that they cost no more
+    (`classes.steps_for`); orders let go are below ``settings.faintest``; and what found no room.
+    """
+    return 2.0 * settings.error + settings.faintest + lost.shown + _TRANSFORM
 
 
 class CrowdedError(ProtocolError):
@@ -139,9 +159,14 @@ def _ready(
     arrays = arrays_of(nodes, order)
     pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
     cut = (edge, [boxes], shape)
-    runs = box_runs(arrays, boxes.r2_prime[order], cut, pulses, tables, settings.tolerance)
+    laid = (
+        arrays,
+        boxes.r2_prime[order],
+        boxes.column[order],
+        diffusion_of(program, [boxes])[:, order],
+    )
+    runs = box_runs(laid, cut, pulses, tables, settings.tolerance)
     runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
-    laid = (arrays, boxes.r2_prime[order], boxes.column[order])
     x, y, z = np.where(np.abs(classes.along) > 1 - _STRAIGHT, _NEAR_ACROSS, _NEAR_IN_PLANE).tolist()
     stage = stage_of(program, laid, runs, (pulses, windows), settings, (x, y, z))
     return Ready(stage, order, *work_of(runs))

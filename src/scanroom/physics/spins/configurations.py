@@ -32,8 +32,8 @@ _SLOTS = 3 * MOST + 2
 _REGION = 5e-2
 
 # Places in the clock of a run.
-TIME, MOMENT, _RECOVERED, PENDING, LOST, HEARD, LOUD, SHOWN = 0, 1, 4, 5, 6, 7, 8, 9
-CLOCK = 10
+TIME, MOMENT, RECOVERED, PENDING, LOST, HEARD, LOUD, SHOWN, DEPHASING = 0, 1, 4, 5, 6, 7, 8, 9, 10
+CLOCK = 19
 
 
 class Work(NamedTuple):
@@ -169,7 +169,7 @@ def catch_up(spins, work, length, time, moment, turns):
     clock[PENDING] += turns
     turn_and_decay(spins, work, moment, time)
     cosine, sine, r1, kept = work.cosine, work.sine, spins.r1, work.kept
-    since = np.float32(time - clock[_RECOVERED])
+    since = np.float32(time - clock[RECOVERED])
     for i in range(r1.size):
         kept[i] = decay(r1[i] * since)
     kx, ky, kz = moment[0], moment[1], moment[2]
@@ -190,7 +190,7 @@ def catch_up(spins, work, length, time, moment, turns):
         else:
             for i in range(r1.size):
                 real[i] = np.float32(1.0) - (np.float32(1.0) - real[i]) * kept[i]
-    clock[TIME] = clock[_RECOVERED] = time
+    clock[TIME] = clock[RECOVERED] = time
     clock[MOMENT], clock[MOMENT + 1], clock[MOMENT + 2] = moment[0], moment[1], moment[2]
     clock[PENDING] = 0.0
 
@@ -366,7 +366,7 @@ def shift(work, moment, time):
 @no_type_check
 def set_clock(work, time, moment, turns):
     """Note when and at which moment a pulse ended, and the phase [cycles] still to be taken off."""
-    work.clock[TIME] = work.clock[_RECOVERED] = time
+    work.clock[TIME] = work.clock[RECOVERED] = time
     work.clock[MOMENT : MOMENT + 3] = moment
     work.clock[PENDING] = -turns
 

@@ -7,12 +7,13 @@ dephasing (see `configurations`), so that no count of spins per voxel decides ho
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Complex64, Float, Float32, Int, UInt64
 from numba.typed import List
 
+from scanroom.core.errors import ProtocolError
 from scanroom.physics.spins.configurations import CLOCK, RUN
 from scanroom.physics.spins.engine import LANES, STANDARD, Control, Settings, added, needs
 from scanroom.physics.spins.ensemble import Spins, arrays_of, joined
@@ -44,13 +45,17 @@ class Boxes:
     """Parallelepipeds of uniform tissue: their centres as `Spins`, and what is within them.
 
     ``edges`` [m] are the three edges of all of them, one a row; ``r2_prime`` is 1 / T2'; boxes of
-    one ``column`` lie one behind another, their centres along one line.
+    one ``column`` lie one behind another, their centres along one line. ``diffusion`` [m2/s] is one
+    row of coefficients, or six of tensors (xx, yy, zz, xy, xz, yz), or nothing.
     """
 
     spins: Spins
     edges: Float[np.ndarray, "3 3"]
     r2_prime: Float32[np.ndarray, " spin"]
     column: Int[np.ndarray, " spin"]
+    diffusion: Float32[np.ndarray, "term box"] = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )
 
 
 @dataclass(slots=True)
@@ -87,10 +92,12 @@ def simulate_boxes(
         arrays = arrays_of(boxes, order)
         r2_prime = np.concatenate([part.r2_prime for part in parts])[order]
         column = _columns(parts)[order]
+        diffusion = diffusion_of(program, parts)[:, order]
         del boxes, where
         pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
-        runs = box_runs(arrays, r2_prime, (edge, parts, shape), pulses, tables, settings.tolerance)
-        stage = stage_of(program, (arrays, r2_prime, column), runs, (pulses, windows), settings)
+        cut, held = (edge, parts, shape), (arrays, r2_prime, column, diffusion)
+        runs = box_runs(held, cut, pulses, tables, settings.tolerance)
+        stage = stage_of(program, held, runs, (pulses, windows), settings)
         work, saved = work_of(runs)
         columns, closed = arrays.weight.shape[1], new_book(is_open=False)
         done, total = 0, len(program.event)
@@ -118,15 +125,49 @@ def simulate_boxes(
                 yield np.asarray(signal[:n_coils] * factor, np.complex64)
 
 
+Held = tuple[
+    SpinArrays,
+    Float32[np.ndarray, " spin"],
+    Int[np.ndarray, " spin"],
+    Float32[np.ndarray, "term spin"],
+]
+
+
+def diffusion_of(program: Program, parts: Sequence[Boxes]) -> Float32[np.ndarray, "term spin"]:
+    """Coefficients or tensors of all boxes; no rows where nothing diffuses.
+
+    Raises
+    ------
+    ProtocolError
+        If boxes diffuse and the programme does not tell what dims them.
+    """
+    n_terms = max(len(part.diffusion) for part in parts)
+    if n_terms and not len(program.dephasing):
+        raise ProtocolError(
+            "boxes diffuse, and the programme holds no integrals of its moments; it needs them to "
+            "dim orders (scanroom.physics.spins). Compile it with diffusing=True."
+        )
+    out = np.zeros((n_terms, sum(len(part.spins) for part in parts)), np.float32)
+    first = 0
+    for part in parts:
+        last = first + len(part.spins)
+        if len(part.diffusion) == 1:
+            out[:3, first:last] = part.diffusion
+        elif len(part.diffusion):
+            out[:, first:last] = part.diffusion
+        first = last
+    return out
+
+
 def stage_of(
     program: Program,
-    boxes: tuple[SpinArrays, Float32[np.ndarray, " spin"], Int[np.ndarray, " spin"]],
+    boxes: Held,
     runs: BoxRuns,
     course: tuple[Pulses, Windows],
     settings: Settings,
     near: tuple[float, float, float] = _NEAR,
 ) -> BoxStage:
-    """Set a stage on which nothing happens yet; ``boxes`` are arrays, R2' and columns."""
+    """Set a stage on which nothing happens yet; ``boxes`` is all that is known of them."""
     pulses, windows = course
     nothing, _ = events_of(program, 0, 0, 2, needs(runs.fastest_r2, windows))
     return BoxStage(
@@ -193,14 +234,14 @@ def _marks(
 
 
 def box_runs(
-    arrays: SpinArrays,
-    r2_prime: Float32[np.ndarray, " spin"],
+    held: Held,
     cut: tuple[Int[np.ndarray, " run_plus_1"], Sequence[Boxes], Int[np.ndarray, " run"]],
     pulses: Pulses,
     tables: dict[int, PulseTable],
     tolerance: float,
 ) -> BoxRuns:
     """What the boxes of each run have in common, and which pulses touch which run."""
+    arrays, r2_prime, _, diffusion = held
     edge, parts, shape = cut
     starts, n_runs = edge[:-1], len(edge) - 1
 
@@ -208,6 +249,7 @@ def box_runs(
         return np.asarray(reduce.reduceat(values, starts)) if n_runs else np.zeros(0, np.float32)
 
     edges = np.stack([part.edges for part in parts])
+    largest = diffusion.max(axis=0) if len(diffusion) else np.zeros(len(r2_prime), np.float32)
     shortest = over(np.maximum, r2_prime)
     with np.errstate(divide="ignore"):
         longest = np.where(shortest > 0, _SAME_DECAY / shortest, np.inf)
@@ -218,6 +260,7 @@ def box_runs(
         over(np.maximum, arrays.r2),
         over(np.maximum, arrays.r2 + r2_prime),
         np.asarray(longest, np.float64),
+        np.asarray(over(np.maximum, largest), np.float64),
         np.zeros((n_runs, len(pulses.table))),
     )
     mark_changes(arrays, runs, pulses, reaches(tables.values()), tolerance)

@@ -169,6 +169,7 @@ def events_of(
         program.turns[part],
         grid_place,
         direct_place,
+        program.dephasing[part],
     )
     return events, size
 

@@ -56,6 +56,7 @@ class Events(NamedTuple):
     turns: np.ndarray
     grid_place: np.ndarray
     direct_place: np.ndarray
+    dephasing: np.ndarray
 
 
 class Pulses(NamedTuple):

@@ -8,6 +8,7 @@ from numba import njit
 
 from scanroom.physics.spins.configurations import (
     CLOCK,
+    DEPHASING,
     HEARD,
     LOST,
     LOUD,
@@ -24,6 +25,12 @@ from scanroom.physics.spins.configurations import (
     set_clock,
     shift,
     turn_and_decay,
+)
+from scanroom.physics.spins.diffusing import (
+    add_diffused,
+    diffuse_along,
+    diffuse_until,
+    since_clock,
 )
 from scanroom.physics.spins.direct import sum_samples
 from scanroom.physics.spins.playing import (
@@ -52,7 +59,8 @@ class BoxRuns(NamedTuple):
     """Where each run of boxes begins, and what its boxes have in common.
 
     ``edges`` are the three edges [m] of its boxes; ``fastest_r2_star`` counts T2' in; ``change`` is
-    as in `Runs`; orders whose times differ by less than ``longest`` [s] are one.
+    as in `Runs`; orders whose times differ by less than ``longest`` [s] are one;
+    ``most_diffusion`` [m2/s] is the largest term of any tensor.
     """
 
     edge: np.ndarray
@@ -61,6 +69,7 @@ class BoxRuns(NamedTuple):
     fastest_r2: np.ndarray
     fastest_r2_star: np.ndarray
     longest: np.ndarray
+    most_diffusion: np.ndarray
     change: np.ndarray
 
 
@@ -68,12 +77,14 @@ class BoxStage(NamedTuple):
     """Everything a lane needs for one stretch.
 
     Orders closer than ``near`` [1/m], by axis, are one. ``centre`` is, for each kind of pulse, the
-    moment [1/m] and time [s] from its first edge to the instant at which it acts.
+    moment [1/m] and time [s] from its first edge to the instant at which it acts. ``diffusion``
+    [m2/s] has a row for every term of its tensor, one for a coefficient, none if nothing diffuses.
     """
 
     spins: SpinArrays
     r2_prime: np.ndarray
     column: np.ndarray
+    diffusion: np.ndarray
     runs: BoxRuns
     events: Events
     pulses: Pulses
@@ -230,11 +241,24 @@ def _view(stage, run, signal, r2):
 
 @njit(cache=True, nogil=True)
 @no_type_check
+def _diffused(stage, run):
+    """Coefficients or tensors of the boxes of a run, and the largest term of them."""
+    part = stage.diffusion[:, stage.runs.edge[run] : stage.runs.edge[run + 1]]
+    return part, stage.runs.most_diffusion[run]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def _pulse(stage, run, at, mine, room):
     """Play one pulse to a run."""
     work, scratch = room
     events, pulses, length = stage.events, stage.pulses, work.cosine.size
     kind, slot = events.kind[at], events.kind[at] % _SLOTS
+    centre = stage.centre[kind]
+    half = (centre[0], centre[1], centre[2])
+    diffused = _diffused(stage, run)
+    if diffused[1] > 0.0:
+        diffuse_until(work, length, diffused, (events.time[at, 0], events.dephasing[at, 0]))
     catch_up(mine, work, length, events.time[at, 0], events.moment[at, 0], events.turns[at, 0])
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
@@ -242,8 +266,9 @@ def _pulse(stage, run, at, mine, room):
             plan_stepped(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
         else:
             plan_tabulated(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
-    centre = stage.centre[kind]
-    shift(work, (centre[0], centre[1], centre[2]), centre[3])
+    if diffused[1] > 0.0:
+        diffuse_along(work, length, diffused, half, centre[3])
+    shift(work, half, centre[3])
     same = (stage.near, stage.runs.longest[run])
     limits = (same, stage.faintest, stage.runs.slowest_r2[run])
     mix(work, scratch.maps[slot].reshape(-1), length, limits)
@@ -253,8 +278,27 @@ def _pulse(stage, run, at, mine, room):
         end[1] - before[1] - centre[1],
         end[2] - before[2] - centre[2],
     )
-    shift(work, after, events.time[at, 1] - events.time[at, 0] - centre[3])
+    rest = events.time[at, 1] - events.time[at, 0] - centre[3]
+    if diffused[1] > 0.0:
+        diffuse_along(work, length, diffused, after, rest)
+        work.clock[DEPHASING:] = events.dephasing[at, 1]
+    shift(work, after, rest)
     set_clock(work, events.time[at, 1], end, events.turns[at, 1])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_seen(stage, run, at, work, late, signal):
+    """Transverse magnetisation of the boxes of a run at their clock, diffused as at the window."""
+    events, runs = stage.events, stage.runs
+    r2_prime = stage.r2_prime[runs.edge[run] : runs.edge[run + 1]]
+    diffusion, most = _diffused(stage, run)
+    if most > 0.0:
+        course = np.empty(10)
+        since_clock(work.clock, events.time[at, 2], events.dephasing[at, 2], course)
+        add_diffused((work, work.cosine.size), (diffusion, course), r2_prime, late, signal)
+    else:
+        add_seen(work, work.cosine.size, r2_prime, late, signal)
 
 
 @njit(cache=True, nogil=True)
@@ -274,7 +318,7 @@ def _receive(stage, run, at, found, views, room, out):
     side = 0 if wide else found[2]
     late = events.time[at, instant if side != 0 else 2] - work.clock[0]
     r2_prime = stage.r2_prime[first:last]
-    add_seen(work, work.cosine.size, r2_prime, late, signal)
+    _add_seen(stage, run, at, work, late, signal)
     turn_and_decay(mine, work, events.moment[at, instant], events.time[at, instant])
     r2, r2_within = mine.r2, changed.r2
     rotate(mine.mx, mine.my, work.cosine, work.sine)
@@ -307,6 +351,18 @@ def _note(seen, at, score, key, moment):
     seen.score[at] = score
     for i in range(3):
         seen.key[at, i] = key[i] + moment[i]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _write(stage, run, at, mine, work, book):
+    """Write down what one window would see of a run."""
+    events, middle = stage.events, np.zeros(10)
+    diffusion, most = _diffused(stage, run)
+    if most > 0.0:
+        since_clock(work.clock, events.time[at, 2], events.dephasing[at, 2], middle)
+    opening = (events.time[at, 0], events.moment[at, 0])
+    write_seen(book, mine, work, (run, at), opening, (diffusion, most, middle))
 
 
 @njit(cache=True, nogil=True)
@@ -361,7 +417,7 @@ def _play_run(stage, run, room, out, seen, book):
             if found[0] < 0:
                 continue
             if book[2][0] >= 0:
-                write_seen(book, views[0], work, (run, at), (time[at, 0], events.moment[at, 0]))
+                _write(stage, run, at, views[0], work, book)
                 continue
             _receive(stage, run, at, found, views, room[:4], out)
             if found[1] * (last - first) > seen.score[at]:

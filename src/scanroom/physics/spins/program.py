@@ -1,6 +1,6 @@
 """What is played to the spins: pulses and receiver windows on one clock, gradients as moments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -52,7 +52,9 @@ class Program:
     the start of the drive. Axes of moments and gradients are x, y, z; what follows them are moments
     of further field coordinates, each in the inverse of its coordinate's unit: the field at a
     spin is the sum of gradients times coordinates. ``turns`` [cycles] is the phase of a pulse at
-    its begin and, carried on at its own frequency, at its end.
+    its begin and, carried on at its own frequency, at its end. ``dephasing``, for what
+    diffuses, holds the integrals over time of the moment [s/m] and of its products xx, yy, zz, xy,
+    xz, yz [s/m2] at the times of every event; it is empty where nobody asked.
     """
 
     envelopes: tuple[Envelope, ...]
@@ -63,6 +65,7 @@ class Program:
     time: Float[np.ndarray, "event 3"]
     moment: Float[np.ndarray, "event 3 axis"]
     turns: Float[np.ndarray, "event 2"]
+    dephasing: Float[np.ndarray, "known 3 9"] = field(default_factory=lambda: np.zeros((0, 3, 9)))
 
     @property
     def n_axes(self) -> int:

@@ -14,6 +14,7 @@ from numba import njit
 from numba.typed import List
 
 from scanroom.physics.spins.configurations import MOMENT, PENDING, TIME
+from scanroom.physics.spins.diffusing import thin, weighting
 from scanroom.physics.spins.trig import decay, turn
 
 _HEADS, _VALUES = 4096, 1 << 20
@@ -109,11 +110,12 @@ def _page_ends(counts: Int[np.ndarray, " entry"], n_pages: int) -> list[int]:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def write_seen(book, boxes, work, whose, opening):
+def write_seen(book, boxes, work, whose, opening, diffused):
     """Write down every order to which `list_seen` gave a share.
 
     ``whose`` are the run and the event, ``opening`` the time [s] and moment [1/m] at which the
-    window opens.
+    window opens. What is ``diffused`` is dimmed as at the window's middle sample: coefficients,
+    the largest of them and the course up to there (see `diffusing`).
     """
     heads, values, filled = book
     count, length, clock = boxes.x.size, work.cosine.size, work.clock
@@ -124,7 +126,9 @@ def write_seen(book, boxes, work, whose, opening):
         moment[1] - clock[MOMENT + 1],
         moment[2] - clock[MOMENT + 2],
     )
-    bank, key, kept = work.banks[work.tally[1]], work.key, work.kept
+    bank, key, kept, left = work.banks[work.tally[1]], work.key, work.kept, work.kept
+    diffusion, most, course = diffused
+    b = np.empty(6)
     for i in range(count):
         kept[i] = decay(boxes.r2[i] * elapsed)
     for order in range(work.tally[0]):
@@ -145,10 +149,14 @@ def write_seen(book, boxes, work, whose, opening):
         real, imag = bank[place : place + length], bank[place + length : place + 2 * length]
         out = values[-1][filled[1] : filled[1] + count]
         pending = clock[PENDING]
+        if most > 0.0:
+            left = work.cosine
+            left[:count] = kept[:count]
+            thin(left[:count], diffusion, b, weighting(key[order], course, b))
         for i in range(count):
             c, s = turn(
                 pending + x * boxes.x[i] + y * boxes.y[i] + z * boxes.z[i] + t * boxes.offset[i]
             )
-            a, b = real[i] * kept[i], imag[i] * kept[i]
-            out[i] = complex(a * c - b * s, a * s + b * c)
+            x_part, y_part = real[i] * left[i], imag[i] * left[i]
+            out[i] = complex(x_part * c - y_part * s, x_part * s + y_part * c)
         filled[1] += count
