@@ -126,14 +126,17 @@ def simulate(
 def largest_tilt(
     program: Program,
     points: tuple[
-        Float[np.ndarray, "point axis"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]
+        Float[np.ndarray, "point axis"],
+        Float[np.ndarray, " point"],
+        Float[np.ndarray, "point ..."],
     ],
     margin: tuple[Metre, Hertz],
     threads: int = 2,
 ) -> Float[np.ndarray, " point"]:
     """Largest tilt [rad] by any pulse of each point, or any place and offset within ``margin``.
 
-    ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field.
+    ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field,
+    in a column per set of channel weights if there are several.
     """
     position, offset, transmit = points
     found = np.zeros(len(offset))

@@ -81,6 +81,7 @@ def pulses_of(program: Program, arrays: SpinArrays, tables: dict[int, PulseTable
         np.concatenate([*(step[0] for step in steps), np.zeros(0)]),
         np.concatenate([*(step[1] for step in steps), np.zeros(0, np.complex128)]),
         np.concatenate([*(step[2] for step in steps), np.zeros((0, program.n_axes))]),
+        np.array([kind.shim for kind in program.pulses], np.int64),
     )
 
 
