@@ -20,7 +20,6 @@ import finufft
 import numpy as np
 from jaxtyping import Complex64, Complex128, Float, Float32, Int
 
-from scanroom.physics.spins.gridding import coils_of
 from scanroom.physics.spins.skeletons import Skeleton, examples, skeleton
 from scanroom.physics.spins.spreading import (
     DIMENSIONS,
@@ -39,7 +38,7 @@ _OVERSAMPLED = 2.0
 # Share of the allowed error that goes to the skeleton; its weights add up the grids' own errors.
 _SKELETON = 0.3
 # A grid of more nodes than this is not made; turns of the rest that no skeleton is tried for.
-_MOST_NODES = 1 << 22
+_MOST_NODES = 1 << 21
 _MOST_TURNS = 24.0
 _MOST_TERMS = 96
 # Terms, by dimensions, for which one more dimension costs more than it saves.
@@ -95,8 +94,8 @@ class Layout(NamedTuple):
     middle: Float[np.ndarray, " dimension"]
     angle: Float[np.ndarray, "dimension sample"]
     factor: Complex128[np.ndarray, " sample"]
-    used: Int[np.ndarray, " row"]
-    rest: Float[np.ndarray, "term row"]
+    used: Int[np.ndarray, " used"]
+    rest: Float[np.ndarray, "term used"]
     time: Float[np.ndarray, " term"]
     mixed: Complex128[np.ndarray, "sample term"]
 
@@ -246,7 +245,7 @@ def _rest(
     course: Course,
     spins: Ensemble,
     left: Float[np.ndarray, "sample row"],
-    used: Int[np.ndarray, " row"],
+    used: Int[np.ndarray, " used"],
     error: float,
 ) -> Skeleton | None:
     """Terms for what is not transformed."""
@@ -282,8 +281,12 @@ def _term(
     grid = np.zeros((int(layout.shape.prod()), LANES), np.float32)
     when = (layout.rest[term], layout.time[term])
     spread_plane(spread, *when, 2 * coils.start, layout.shape, grid)
-    n_coils = coils.stop - coils.start
-    values = coils_of(grid)[:n_coils].astype(np.complex128).reshape(n_coils, *layout.shape)
-    transform = (finufft.nufft1d2, finufft.nufft2d2, finufft.nufft3d2)[len(layout.shape) - 1]
-    found = transform(*layout.angle, values, eps=_FINUFFT, isign=-1, nthreads=1, upsampfac=1.25)
-    return np.asarray(found).reshape(n_coils, -1)
+    plan = finufft.Plan(
+        2, tuple(layout.shape.tolist()), eps=_FINUFFT, isign=-1, nthreads=1, upsampfac=1.25
+    )
+    plan.setpts(*layout.angle)
+    found = np.empty((coils.stop - coils.start, len(layout.factor)), np.complex128)
+    for coil in range(len(found)):
+        values = grid[:, coil] + 1j * grid[:, COILS + coil].astype(np.float64)
+        plan.execute(values.reshape(layout.shape), found[coil])
+    return found

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Complex64, Float32, Int
+from threadpoolctl import threadpool_limits
 
 from scanroom.physics.spins.gridding import coils_of
 from scanroom.physics.spins.nonuniform import (
@@ -226,7 +227,8 @@ def _known(reader: Reader, key: Key, course: Course) -> tuple[Layout, ...]:
     if key not in known:
         if len(known) >= _KEPT:
             known.pop(next(iter(known)))
-        known[key] = tuple(layouts(course, reader.ensemble, reader.error))
+        with threadpool_limits(limits=1, user_api="blas"):  # the same bytes on any machine's cores
+            known[key] = tuple(layouts(course, reader.ensemble, reader.error))
     return known[key]
 
 

@@ -1,20 +1,25 @@
 """Samples that stand for all others: decay and small phases of a shot as a sum of few products."""
 
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Complex128, Float, Float32, Int
+from numba import njit
 
 # Samples among which is chosen, and spins to build or to try on.
-_SAMPLES, _SPINS = 256, 192
+_SAMPLES, _SPINS = 256, 128
+# Spins at even distances, of every row, out of these.
+_EVEN, _POOL = 24, 4096
+# Largest error of a single spin beside the mean.
+_SINGLE = 20.0
 # What may be left out of the spins built on, as a share of what is allowed: tried in turn.
 _SHARES = (0.3, 0.1, 0.03, 0.003)
 _MOST = 96
 
 
 # Places of some spins, by row, and their decay [1/s].
-Some = tuple[Float[np.ndarray, "spin row"], Float[np.ndarray, " spin"]]
+Some = tuple[Float[np.ndarray, "_ row"], Float[np.ndarray, " _"]]
 
 
 class Skeleton(NamedTuple):
@@ -42,10 +47,11 @@ def skeleton(
 ) -> Skeleton | None:
     """Find samples from which all others follow, within ``allowed`` of the value at time zero.
 
-    A pivoted QR factorisation chooses them (interpolative decomposition: H. Cheng, Z. Gimbutas,
-    P. G. Martinsson, V. Rokhlin, SIAM J. Sci. Comput. 26, 1389 (2005), doi:10.1137/030602678),
-    built on the first of ``spins`` and tried on the second, see `examples`; None if more than
-    ``most`` are needed.
+    Gram and Schmidt's method with pivots chooses them (interpolative decomposition: H. Cheng,
+    Z. Gimbutas, P. G. Martinsson, V. Rokhlin, SIAM J. Sci. Comput. 26, 1389 (2005),
+    doi:10.1137/030602678), built on the first of ``spins`` and tried on the second, see `examples`:
+    the root of the mean square over spins is within ``allowed`` at every sample tried, and each
+    spin within `_SINGLE` times that. None if more than ``most`` are needed.
     """
     moment, time = course
     some, tried = spins
@@ -54,8 +60,7 @@ def skeleton(
     if len(time) > _SAMPLES:
         looked = np.unique(np.append(chance.integers(0, len(time), _SAMPLES), [0, len(time) - 1]))
     rows = values(moment, time, *some)
-    _, upper, order = scipy.linalg.qr(rows[looked].T, mode="economic", pivoting=True)
-    size = np.abs(np.diag(upper)) / np.sqrt(len(some[1]))
+    order, size = _pivots(rows[looked], _SHARES[-1] * allowed, most + 1)
     truth = values(moment[looked], time[looked], *tried)
     for share in _SHARES:
         count = max(1, int(np.count_nonzero(size > share * allowed)))
@@ -64,9 +69,43 @@ def skeleton(
         chosen = np.sort(looked[order[:count]])
         mixed = _mixed(rows, chosen)
         found = mixed[looked] @ values(moment[chosen], time[chosen], *tried)
-        if np.abs(found - truth).max() <= allowed:
+        square = np.square(np.abs(found - truth))
+        if max(square.mean(axis=1).max(), square.max() / _SINGLE**2) <= allowed**2:
             return Skeleton(chosen, mixed)
     return None
+
+
+@njit(cache=True)
+@no_type_check
+def _pivots(rows, least, most):
+    """Rows chosen one after the other, each the furthest from what those before it span.
+
+    Also that distance, the root of the mean square, of each; no more than ``most``, and none
+    closer than ``least``.
+    """
+    left = rows.copy()
+    n_rows, n_columns = left.shape
+    order, size = np.empty(most, np.int64), np.empty(most)
+    for count in range(most):
+        best, largest = 0, -1.0
+        for row in range(n_rows):
+            square = 0.0
+            for k in range(n_columns):
+                square += left[row, k].real ** 2 + left[row, k].imag ** 2
+            if square > largest:
+                best, largest = row, square
+        far = np.sqrt(largest / n_columns)
+        if far <= least:
+            return order[:count], size[:count]
+        order[count], size[count] = best, far
+        along = left[best] / np.sqrt(largest)
+        for row in range(n_rows):
+            share = 0j
+            for k in range(n_columns):
+                share += np.conj(along[k]) * left[row, k]
+            for k in range(n_columns):
+                left[row, k] -= share * along[k]
+    return order, size
 
 
 def _mixed(
@@ -80,12 +119,24 @@ def _mixed(
 def examples(
     place: Float[np.ndarray, "row spin"], r2: Float32[np.ndarray, " spin"], seed: int = 0
 ) -> tuple[Some, Some]:
-    """Spins to build on and spins to try the result on, among both the outermost."""
-    ends = [(row.argmin(), row.argmax()) for row in (*place, r2)]
+    """Spins to build on and spins to try the result on.
+
+    Both hold the outermost and as many at random; those to build on also some at even distances.
+    """
+    rows = (*place, r2)
+    ends = np.ravel([(row.argmin(), row.argmax()) for row in rows])
     chance = np.random.default_rng(seed)
-    drawn = chance.integers(0, len(r2), (2, _SPINS))
-    first, last = (np.concatenate([np.ravel(ends), some]) for some in drawn)
+    pool = chance.integers(0, len(r2), _POOL)
+    even = [np.argsort(row[pool])[_even(np.sort(row[pool]))] for row in rows]
+    first = np.concatenate([ends, pool[:_SPINS], *(pool[places] for places in even)])
+    last = np.concatenate([ends, chance.integers(0, len(r2), _SPINS)])
     return _some(place, r2, first), _some(place, r2, last)
+
+
+def _even(ranked: Float[np.ndarray, " spin"]) -> Int[np.ndarray, " some"]:
+    """Where to find values at even distances."""
+    wanted = np.linspace(ranked[0], ranked[-1], _EVEN)
+    return np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
 
 
 def _some(

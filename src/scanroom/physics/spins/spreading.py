@@ -158,7 +158,7 @@ def _copy(spins, spin, used, out):
 def spread_of(
     spins: tuple[np.ndarray, ...],
     chosen: Int[np.ndarray, " chosen"],
-    used: Int[np.ndarray, " row"],
+    used: Int[np.ndarray, " used"],
     grid: tuple[np.ndarray, np.ndarray, np.ndarray],
     pool: Executor,
 ) -> Spread:
