@@ -46,12 +46,12 @@ _ENOUGH = (0, 6, 24, _MOST_TERMS)
 # Spins spread at once.
 _BATCH = 1 << 20
 # Measured by `python -m scripts.readout_costs`, in seconds: a spin, sample and 8 coils of the plain
-# sum; a spin of a plan; a spin and term of 8 coils, and a row of nodes of it; a node of a grid and
-# a sample and term of one coil.
+# sum; a spin of a plan; a row of nodes of a spin, and of a cell that holds any, per term and 8
+# coils; a node of a grid and a sample, per term and coil.
 DIRECT = 4.4e-9
-PLANNED = 60e-9
-TERM, IN_ROW = 12e-9, 5e-9
-NODE, SAMPLE = 35e-9, 60e-9
+PLANNED = 1e-7
+IN_ROW, IN_CELL = 3.2e-9, 1.3e-8
+NODE, SAMPLE = 2.8e-8, 2e-7
 PREPARED = 0.3
 """Seconds that finding the layouts of a course may take."""
 
@@ -122,12 +122,11 @@ def layouts(course: Course, spins: Ensemble, error: float) -> list[Layout]:
 def cost(layout: Layout, n_spins: int, n_coils: int) -> float:
     """Expected seconds of one thread."""
     n_samples, n_terms = layout.mixed.shape
-    blocks = -(-n_coils // COILS)
-    rows = ROW ** (len(layout.shape) - 1)
-    spread = n_spins * (PLANNED + blocks * n_terms * (TERM + rows * IN_ROW))
-    batches = max(1, -(-n_spins // _BATCH))
-    each = NODE * math.prod(layout.shape.tolist()) + SAMPLE * n_samples
-    return float(spread + batches * n_coils * n_terms * each)
+    nodes, batches = math.prod(layout.shape.tolist()), max(1, -(-n_spins // _BATCH))
+    cells = batches * nodes * -math.expm1(-n_spins / batches / nodes)
+    rows = -(-n_coils // COILS) * n_terms * ROW ** (len(layout.shape) - 1)
+    spread = n_spins * PLANNED + rows * (n_spins * IN_ROW + cells * IN_CELL)
+    return float(spread + batches * n_coils * n_terms * (NODE * nodes + SAMPLE * n_samples))
 
 
 def cost_of_sum(n_spins: int, n_samples: int, n_coils: int) -> float:
@@ -155,7 +154,7 @@ def samples_of_shot(
         who = (*transverse, spins.r2, spins.place, spins.weight)
         spread = spread_of(who, part, layout.used, grid, pool)
         jobs = [
-            (coils, term, pool.submit(_term, layout, spread, coils, term))
+            (coils, term, pool.submit(term_of, layout, spread, coils, term))
             for coils in blocks
             for term in range(len(layout.time))
         ]
@@ -274,7 +273,7 @@ def _even(count: float) -> int:
     return 2 * math.ceil(count / 2)
 
 
-def _term(
+def term_of(
     layout: Layout, spread: Spread, coils: slice, term: int
 ) -> Complex128[np.ndarray, "coil sample"]:
     """One term at every sample, for a block of coils."""
