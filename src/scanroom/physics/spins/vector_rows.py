@@ -47,7 +47,9 @@ def add_row(_typing, target, values, taps, factors, bounds):
             vector_at(grid, builder.add(first_node, ir.Constant(INT, LANES * tap)))
             for tap in range(ROW)
         ]
-        sums = [cgutils.alloca_once_value(builder, builder.load(n, align=4)) for n in nodes]
+        # A group is added up by itself first: fewer roundings than one by one to the node.
+        nothing = ir.Constant(LANE, [0.0] * LANES)
+        sums = [cgutils.alloca_once_value(builder, nothing) for _ in nodes]
         with cgutils.for_range_slice(
             builder, part(4, 0), part(4, 1), ir.Constant(INT, 1), inc=True
         ) as (spin, _):
@@ -61,7 +63,8 @@ def add_row(_typing, target, values, taps, factors, bounds):
                 weight = everywhere(builder, scalar)
                 builder.store(add_product(builder, builder.load(total), weight, value), total)
         for node, total in zip(nodes, sums, strict=True):
-            builder.store(builder.load(total), node, align=4)
+            before = builder.load(node, align=4)
+            builder.store(builder.fadd(before, builder.load(total)), node, align=4)
         return context.get_dummy_value()
 
     return signature, codegen
