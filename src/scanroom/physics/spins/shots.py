@@ -7,7 +7,7 @@ follow from it, by one non-uniform Fourier transform (`nonuniform`) where that p
 """
 
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -94,11 +94,15 @@ def reader_of(
     how: tuple[int, float],
 ) -> Reader:
     """Set up for a programme and its spins; ``how`` are the count of coils and the error."""
+    nobody = np.zeros((program.n_axes + 1, 0))
+    nowhere = np.zeros(len(nobody))
+    ensemble = Ensemble(nobody, arrays.r2, arrays.weight, nowhere, nowhere)
+    reader = Reader(program, windows, runs, touched, ensemble, *how)
+    if reader.at_once is None:
+        return reader
     place = np.stack([arrays.x, arrays.y, arrays.z, *arrays.further, arrays.offset])
-    nowhere = np.zeros(len(place))
-    ends = (place.min(axis=1), place.max(axis=1)) if place.size else (nowhere, nowhere)
-    ensemble = Ensemble(place, arrays.r2, arrays.weight, *ends)
-    return Reader(program, windows, runs, touched, ensemble, *how)
+    ends = (place.min(axis=1), place.max(axis=1))
+    return replace(reader, ensemble=Ensemble(place, arrays.r2, arrays.weight, *ends))
 
 
 def prepared(reader: Reader, first: int, last: int) -> Stretch:
@@ -108,7 +112,7 @@ def prepared(reader: Reader, first: int, last: int) -> Stretch:
     for number, shot in enumerate(shots):
         row[shot.events - first] = number
         opens[shot.events[0] - first] = True
-    sizes = (len(shots), reader.ensemble.place.shape[1])
+    sizes = (len(shots), len(reader.ensemble.r2))
     loud = np.zeros((len(shots), len(reader.runs.edge) - 1), np.bool_)
     noted = Snapshots(row, opens, np.zeros(sizes, np.float32), np.zeros(sizes, np.float32), loud)
     return Stretch(shots, row >= 0, noted)
@@ -116,6 +120,8 @@ def prepared(reader: Reader, first: int, last: int) -> Stretch:
 
 def shots_of(reader: Reader, first: int, last: int) -> list[Shot]:
     """Shots of a stretch that are worth it."""
+    if not reader.ensemble.place.size:
+        return []
     groups = [
         (events, limit, _key(reader, events)) for events, limit in _groups(reader, first, last)
     ]
@@ -127,7 +133,7 @@ def shots_of(reader: Reader, first: int, last: int) -> list[Shot]:
         count = _count(reader, reader.heard(limit))
         course = course_of(reader.program, events)
         plain = cost_of_sum(count, len(course.moment), reader.n_coils)
-        if reader.error <= 0.0 or (key not in reader.known and times[key] * plain < PREPARED):
+        if key not in reader.known and times[key] * plain < PREPARED:
             continue
         found = _known(reader, key, course)
         if min((cost(layout, count, reader.n_coils) for layout in found), default=np.inf) < plain:

@@ -7,12 +7,15 @@ import scipy.linalg
 from jaxtyping import Complex128, Float, Float32, Int
 from numba import njit
 
-# Samples among which is chosen, and spins to build or to try on.
-_SAMPLES, _SPINS = 256, 128
+# Samples among which is chosen, and at which is tried, twice as many; spins built and tried on.
+_SAMPLES, _CHECKED = 160, 24
+_SPINS, _TRIED = 128, 2048
+# Spins that join when they come out too badly.
+_ADDED = 48
 # Spins at even distances, of every row, out of these.
 _EVEN, _POOL = 24, 4096
 # Largest error of a single spin beside the mean.
-_SINGLE = 20.0
+_SINGLE = 10.0
 # What may be left out of the spins built on, as a share of what is allowed: tried in turn.
 _SHARES = (0.3, 0.1, 0.03, 0.003)
 _MOST = 96
@@ -50,28 +53,29 @@ def skeleton(
     Gram and Schmidt's method with pivots chooses them (interpolative decomposition: H. Cheng,
     Z. Gimbutas, P. G. Martinsson, V. Rokhlin, SIAM J. Sci. Comput. 26, 1389 (2005),
     doi:10.1137/030602678), built on the first of ``spins`` and tried on the second, see `examples`:
-    the root of the mean square over spins is within ``allowed`` at every sample tried, and each
-    spin within `_SINGLE` times that. None if more than ``most`` are needed.
+    the root of the mean square over spins must be within ``allowed`` at every sample tried, and
+    each spin within `_SINGLE` times that; else the worst join those built on, and less is left out.
+    None if more than ``most`` samples are needed.
     """
     moment, time = course
     some, tried = spins
     chance = np.random.default_rng(len(time))
-    looked = np.arange(len(time))
-    if len(time) > _SAMPLES:
-        looked = np.unique(np.append(chance.integers(0, len(time), _SAMPLES), [0, len(time) - 1]))
+    looked = _scattered(len(time), _SAMPLES, chance)
+    checked = _scattered(len(time), _CHECKED, chance)
+    truth = values(moment[checked], time[checked], *tried)
     rows = values(moment, time, *some)
-    order, size = _pivots(rows[looked], _SHARES[-1] * allowed, most + 1)
-    truth = values(moment[looked], time[looked], *tried)
     for share in _SHARES:
-        count = max(1, int(np.count_nonzero(size > share * allowed)))
-        if count > most:
+        order, _ = _pivots(rows[looked], share * allowed, most + 1)
+        if len(order) > most:
             return None
-        chosen = np.sort(looked[order[:count]])
+        chosen = np.sort(looked[order])
         mixed = _mixed(rows, chosen)
-        found = mixed[looked] @ values(moment[chosen], time[chosen], *tried)
+        found = mixed[checked] @ values(moment[chosen], time[chosen], *tried)
         square = np.square(np.abs(found - truth))
         if max(square.mean(axis=1).max(), square.max() / _SINGLE**2) <= allowed**2:
             return Skeleton(chosen, mixed)
+        worst = np.argsort(-square.max(axis=0), kind="stable")[:_ADDED]
+        rows = np.hstack([rows, values(moment, time, *(part[worst] for part in tried))])
     return None
 
 
@@ -80,8 +84,8 @@ def skeleton(
 def _pivots(rows, least, most):
     """Rows chosen one after the other, each the furthest from what those before it span.
 
-    Also that distance, the root of the mean square, of each; no more than ``most``, and none
-    closer than ``least``.
+    Also that distance, the root of the mean square, of each; no more than ``most``, and none but
+    the first closer than ``least``.
     """
     left = rows.copy()
     n_rows, n_columns = left.shape
@@ -95,7 +99,7 @@ def _pivots(rows, least, most):
             if square > largest:
                 best, largest = row, square
         far = np.sqrt(largest / n_columns)
-        if far <= least:
+        if far <= least and count > 0:
             return order[:count], size[:count]
         order[count], size[count] = best, far
         along = left[best] / np.sqrt(largest)
@@ -106,6 +110,13 @@ def _pivots(rows, least, most):
             for k in range(n_columns):
                 left[row, k] -= share * along[k]
     return order, size
+
+
+def _scattered(n_samples: int, count: int, chance: np.random.Generator) -> Int[np.ndarray, " some"]:
+    """Some samples, one at random out of each part: even parts, and parts that end up short."""
+    part = (np.arange(count) + chance.uniform(0, 1, (2, count))) / count
+    place = np.concatenate([part[0], 0.5 - 0.5 * np.cos(np.pi * part[1]), [0.0, 1.0]])
+    return np.unique(np.minimum((place * n_samples).astype(np.int64), n_samples - 1))
 
 
 def _mixed(
@@ -121,16 +132,18 @@ def examples(
 ) -> tuple[Some, Some]:
     """Spins to build on and spins to try the result on.
 
-    Both hold the outermost and as many at random; those to build on also some at even distances.
+    Both hold the outermost, some at even distances and some at random; more are tried.
     """
     rows = (*place, r2)
     ends = np.ravel([(row.argmin(), row.argmax()) for row in rows])
     chance = np.random.default_rng(seed)
-    pool = chance.integers(0, len(r2), _POOL)
-    even = [np.argsort(row[pool])[_even(np.sort(row[pool]))] for row in rows]
-    first = np.concatenate([ends, pool[:_SPINS], *(pool[places] for places in even)])
-    last = np.concatenate([ends, chance.integers(0, len(r2), _SPINS)])
-    return _some(place, r2, first), _some(place, r2, last)
+    sets = []
+    for n_drawn in (_SPINS, _TRIED):
+        pool = chance.integers(0, len(r2), _POOL)
+        even = [np.argsort(row[pool])[_even(np.sort(row[pool]))] for row in rows]
+        which = np.concatenate([ends, pool[:n_drawn], *(pool[places] for places in even)])
+        sets.append(_some(place, r2, which))
+    return sets[0], sets[1]
 
 
 def _even(ranked: Float[np.ndarray, " spin"]) -> Int[np.ndarray, " some"]:
