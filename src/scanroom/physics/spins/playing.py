@@ -93,6 +93,20 @@ class Windows(NamedTuple):
     polynomials: np.ndarray
 
 
+class Snapshots(NamedTuple):
+    """Spins written down for shots (see `shots`), so that no window of these is summed here.
+
+    ``row`` says which shot, if any, an event belongs to, ``opens`` whether it is its first window;
+    ``real`` and ``imag`` take the transverse magnetisation then, ``loud`` the runs that have any.
+    """
+
+    row: np.ndarray
+    opens: np.ndarray
+    real: np.ndarray
+    imag: np.ndarray
+    loud: np.ndarray
+
+
 class Stage(NamedTuple):
     """Everything a lane needs for one stretch: who, what, and how faint is silent."""
 
@@ -103,6 +117,7 @@ class Stage(NamedTuple):
     windows: Windows
     tolerance: float
     silence: float
+    snapshots: Snapshots
 
 
 class Scratch(NamedTuple):
@@ -275,6 +290,15 @@ def _receive(stage, run, at, scratch, out):
         begin = events.grid_place[at]
         grid = out[begin : begin + (length + n_taps) * columns].reshape((-1, columns))
         spread(spins, last - first, plan, grid)
+        return
+    shots = stage.snapshots
+    row = shots.row[at]
+    if row >= 0:
+        if shots.opens[at]:
+            _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
+            shots.real[row, first:last] = spins.mx[first:last]
+            shots.imag[row, first:last] = spins.my[first:last]
+            shots.loud[row, run] = True
         return
     _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
     low, high = windows.sample_edge[kind], windows.sample_edge[kind + 1]
