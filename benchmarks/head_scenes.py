@@ -113,13 +113,13 @@ def gradient_echo(how: Design) -> pypulseq.Sequence:
 
 
 def spin_echo(how: Design) -> pypulseq.Sequence:
-    """90-180 with crushers, echo time about 20 ms, TR about 130 ms."""
-    return _train(how, 1, np.pi, 100e-3)
+    """90-180 with crushers, TR about 0.6 s."""
+    return _train(how, 1, np.pi, 600e-3)
 
 
 def turbo_spin_echo(how: Design) -> pypulseq.Sequence:
-    """Eight echoes of 150 degrees with crushers, TR about 300 ms."""
-    return _train(how, _TRAIN, np.deg2rad(150), 150e-3)
+    """Eight echoes of 150 degrees with crushers, TR about 2 s."""
+    return _train(how, _TRAIN, np.deg2rad(150), 1.9)
 
 
 def _train(how: Design, n_echoes: int, flip: float, wait: float) -> pypulseq.Sequence:
