@@ -1,8 +1,8 @@
 """One pool of threads around transforms that use one thread each; never a pool inside a pool.
 
-A transform of one coil fits in a core's cache, that of all coils does not: it pays to give each thread
-whole coils (or slices, or planes) rather than each transform several threads. Results come back in
-the order of the work: sums over them have the same bytes with any number of threads.
+A transform of one coil fits in a core's cache, that of all coils does not: it pays to give each
+thread whole coils (or slices, or planes) rather than each transform several threads. Results come
+back in the order of the work: sums over them have the same bytes with any number of threads.
 """
 
 import os
