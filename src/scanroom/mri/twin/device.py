@@ -17,7 +17,7 @@ from scanroom.core.units import Second
 from scanroom.mri.drive.model import Drive
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.system import System
-from scanroom.mri.twin import fields
+from scanroom.mri.twin import fields, transmitting
 from scanroom.mri.twin.courses import Courses
 from scanroom.mri.twin.effort import Effort
 from scanroom.mri.twin.faults import MAX_COILS, Faults
@@ -129,6 +129,7 @@ class Twin:
                 "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
             )
         self._array = head_array(n_coils)
+        self._weights = transmitting.own_mode(system, self.faults)
         self._lock = threading.Lock()
         self._control = Control()
         self._armed: tuple[Drive, str, Program] | None = None
@@ -168,6 +169,7 @@ class Twin:
             If the twin is playing.
         """
         drive = cleared.open()
+        transmitting.weights_of(drive, self.system.n_transmit)
         program = programme(
             self._amplified(drive), self._courses.timeline(drive), diffusing=self._diffuses
         )
@@ -250,7 +252,7 @@ class Twin:
         chosen = np.asarray(subject.maps["proton_density"] > 0)
         centre = np.argwhere(chosen) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
         half_diagonal = np.linalg.norm(voxel_size(subject)) / 2
-        b1 = fields.transmit(centre, self.system.larmor, self.faults)
+        b1 = transmitting.transmit(centre, self._weights, self.system, self.faults)
         x, y, z = np.nonzero(chosen)
         tilts[chosen] = largest_tilt(
             program,
@@ -269,6 +271,7 @@ class Twin:
     ) -> tuple[Iterator[Complex64[np.ndarray, "coil sample"]], float]:
         """What the coils pick up, window by window, and the most that one could."""
         effort = self.effort
+        self._weights = transmitting.weights_of(drive, self.system.n_transmit)
         tilts = self._tilts(program)
         bright = tilts > effort.faint
         faint = (tilts > effort.settings.tolerance) & ~bright
@@ -291,8 +294,8 @@ class Twin:
             if effort.engine == "classes":
                 raise ProtocolError(
                     f"the engine classes cannot play {drive.name!r}; its pulses must select along "
-                    "one axis of the subject's grid, no window may encode along it, and voxels "
-                    "must have much in common (scanroom.mri.twin). Take the engine auto."
+                    "one axis of the subject's grid by one RF shim, no window encode along it, and "
+                    "voxels have much in common (scanroom.mri.twin). Take the engine auto."
                 )
         return self._by_boxes(program, (bright, faint), control)
 
@@ -372,7 +375,7 @@ class Twin:
         subject, faults = self.subject, self.faults
         size = float(np.linalg.norm(np.array(bright.shape) * voxel_size(subject)))
         axis = slice_axis_of(program, subject.affine, size)
-        if axis is None:
+        if axis is None or len(self._weights) > 1:
             return None
         index, maps = np.argwhere(bright | faint), subject.maps
         share, more = np.ones(len(index)), np.zeros(len(index))
@@ -401,7 +404,7 @@ class Twin:
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
             r2_prime=r2_prime,
-            transmit=fields.transmit(position, self.system.larmor, faults),
+            transmit=transmitting.transmit(position, self._weights, self.system, faults),
             weight=weight,
             faint=faint[x, y, z],
             diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
@@ -468,7 +471,7 @@ class Twin:
             offset=offset,
             r1=rate(maps["t1"][x, y, z]),
             r2=rate(maps["t2"][x, y, z]),
-            transmit=fields.transmit(grains.position, self.system.larmor, faults),
+            transmit=transmitting.transmit(grains.position, self._weights, self.system, faults),
             weight=weight,
         )
 

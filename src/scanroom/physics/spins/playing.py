@@ -60,7 +60,10 @@ class Events(NamedTuple):
 
 
 class Pulses(NamedTuple):
-    """Kinds of pulses, their tables end to end, and steps of those under a varying gradient."""
+    """Kinds of pulses, their tables end to end, and steps of those under a varying gradient.
+
+    ``shim`` is the column of the transmit field that a kind is played with.
+    """
 
     gradient: np.ndarray
     frequency: np.ndarray
@@ -74,6 +77,7 @@ class Pulses(NamedTuple):
     step_time: np.ndarray
     step_signal: np.ndarray
     step_moment: np.ndarray
+    shim: np.ndarray
 
 
 class Windows(NamedTuple):
@@ -89,6 +93,20 @@ class Windows(NamedTuple):
     polynomials: np.ndarray
 
 
+class Snapshots(NamedTuple):
+    """Spins written down for shots (see `shots`), so that no window of these is summed here.
+
+    ``row`` says which shot, if any, an event belongs to, ``opens`` whether it is its first window;
+    ``real`` and ``imag`` take the transverse magnetisation then, ``loud`` the runs that have any.
+    """
+
+    row: np.ndarray
+    opens: np.ndarray
+    real: np.ndarray
+    imag: np.ndarray
+    loud: np.ndarray
+
+
 class Stage(NamedTuple):
     """Everything a lane needs for one stretch: who, what, and how faint is silent."""
 
@@ -99,6 +117,7 @@ class Stage(NamedTuple):
     windows: Windows
     tolerance: float
     silence: float
+    snapshots: Snapshots
 
 
 class Scratch(NamedTuple):
@@ -163,14 +182,14 @@ def _table(pulses, kind):
 def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a constant gradient."""
     table = _table(pulses, kind)
-    gradient = pulses.gradient[kind]
+    gradient, shim = pulses.gradient[kind], pulses.shim[kind]
     out = np.empty(12)
     for i in range(last - first):
         j = first + i
         offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[kind]
-        strength = pulses.strength[kind] * spins.transmit[j]
+        strength = pulses.strength[kind] * spins.transmit[j, shim]
         interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
-        spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
+        spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j, shim])
         affine_map(scratch.entry, spin, table.duration, scratch.matrices, out)
         for entry in range(12):
             maps[entry, i] = out[entry]
@@ -183,7 +202,7 @@ def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
     low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
     time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
     duration = time.sum()
-    lanes, angle = scratch.lanes, scratch.angle
+    lanes, angle, shim = scratch.lanes, scratch.angle, pulses.shim[kind]
     out = np.empty(12)
     strength = np.ones(_LANE)
     for begin in range(first, last, _LANE):
@@ -192,7 +211,7 @@ def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
         lanes[0] = 1.0
         lanes[11] = 0.5 * time[0] / duration
         for i in range(count):
-            strength[i] = pulses.strength[kind] * spins.transmit[begin + i]
+            strength[i] = pulses.strength[kind] * spins.transmit[begin + i, shim]
         for step in range(time.size):
             moment = pulses.step_moment[low + step]
             for i in range(count):
@@ -204,7 +223,7 @@ def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
             advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
         for i in range(count):
             j = begin + i
-            spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
+            spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j, shim])
             affine_map(lanes[:, i], spin, duration, scratch.matrices, out)
             for entry in range(12):
                 maps[entry, j - first] = out[entry]
@@ -271,6 +290,15 @@ def _receive(stage, run, at, scratch, out):
         begin = events.grid_place[at]
         grid = out[begin : begin + (length + n_taps) * columns].reshape((-1, columns))
         spread(spins, last - first, plan, grid)
+        return
+    shots = stage.snapshots
+    row = shots.row[at]
+    if row >= 0:
+        if shots.opens[at]:
+            _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
+            shots.real[row, first:last] = spins.mx[first:last]
+            shots.imag[row, first:last] = spins.my[first:last]
+            shots.loud[row, run] = True
         return
     _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
     low, high = windows.sample_edge[kind], windows.sample_edge[kind + 1]
