@@ -118,8 +118,8 @@ def spin_echo(how: Design) -> pypulseq.Sequence:
 
 
 def turbo_spin_echo(how: Design) -> pypulseq.Sequence:
-    """Eight echoes of 150 degrees with crushers, TR about 2 s."""
-    return _train(how, _TRAIN, np.deg2rad(150), 1.9)
+    """Eight echoes of 150 degrees with crushers, TR about 4 s."""
+    return _train(how, _TRAIN, np.deg2rad(150), 3.9)
 
 
 def _train(how: Design, n_echoes: int, flip: float, wait: float) -> pypulseq.Sequence:

@@ -126,3 +126,13 @@ def test_too_many_channels_and_faulty_amplifiers_are_refused():
         _play(_drive(), replace(SYSTEM, n_transmit=9))
     with pytest.raises(ProtocolError, match="one amplifier"):
         _play(_drive(), faults=replace(IDEAL, amplifier=Amplifier(saturation=1000.0)))
+
+
+def test_birdcage_of_one_channel_is_the_circular_mode_of_many_near_the_axis():
+    scanner = replace(SYSTEM, n_transmit=8)
+    place = np.random.default_rng(5).uniform(-0.02, 0.02, (200, 3))
+    many = transmit(place, circular(8)[None], scanner, Faults())
+    one = transmit(place, np.ones((1, 1), np.complex128), replace(SYSTEM, n_transmit=1), Faults())
+    assert np.abs(np.angle(one)).max() > 0.05  # waves: the phase is not that of the centre
+    # what eight loops have beside the circular mode grows as the eighth power of the radius
+    np.testing.assert_allclose(one, many, rtol=1e-4)
