@@ -19,7 +19,7 @@ from scanroom.mri.drive.model import Drive
 from scanroom.mri.drive.seqfile import read_seq
 from scanroom.mri.raw.reader import read_raw
 from scanroom.mri.twin.courses import Courses, Timeline
-from scanroom.mri.twin.faults import Faults
+from scanroom.mri.twin.faults import IDEAL
 from scanroom.mri.twin.programme import programme
 from scanroom.operators.nufft import nufft
 from scanroom.operators.solvers import conjugate_gradients
@@ -231,7 +231,7 @@ def played(path: Path, who: Spins, moments: Callable[[Drive], Timeline] | None =
 
 def moving(who: Spins) -> tuple[Spins, Callable[[Drive], Timeline]]:
     """The same isochromats, moving along y, and the moments they see."""
-    courses = Courses(faults=Faults(), larmor=0.0, speed=SPEED)
+    courses = Courses(faults=IDEAL, larmor=0.0, speed=SPEED)
     velocity = np.tile([0.0, SPEED, 0.0], (len(who), 1))
     place = courses.place(who.position, velocity)
     moved = Spins(
@@ -377,7 +377,7 @@ def claims() -> list[dict[str, Any]]:
             "NRMSE of column against JEMRIS, less the shifts of places that its signal tells",
             scatter.rest,
             BOUND,
-            "JEMRIS",
+            "JEMRIS, to which the shifts are fitted",
             PAPER,
         ),
     ]
