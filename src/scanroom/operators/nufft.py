@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scanroom.operators.linear import Array, Linear, Shape
+from scanroom.operators.spreading import neighbourhood
 from scanroom.operators.threads import each
 from scanroom.operators.toeplitz import convolution, eigenvalues
 
@@ -136,16 +137,24 @@ def density(
     """Weights that make the samples cover k-space evenly (Pipe and Menon 1999).
 
     The kernel is the transform of a triangle twice as wide as the image: never negative, zero at
-    every other sample of the Cartesian grid, whose own weights are therefore one.
+    every other sample of the Cartesian grid, whose own weights are therefore one. All iterations
+    but the last are quick sums: the last, exact, mends what they miss.
     """
     wide = tuple(2 * n for n in shape)
+    sides = [np.maximum(0.0, 1 - np.abs(np.arange(n) - n // 2) / (n // 2)) for n in wide]
+    weight = np.ones(len(place), np.float32)
+    if len(wide) in {2, 3} and n_iterations > 1:
+        around = neighbourhood(place, sides)
+        for _ in range(n_iterations - 1):
+            weight = _evened(weight, around(weight))
     spread = nufft(place, wide)
     kernel = np.ones(wide)
-    for axis, n in enumerate(wide):
-        side = np.maximum(0.0, 1 - np.abs(np.arange(n) - n // 2) / (n // 2))
-        kernel = kernel * side.reshape([-1 if i == axis else 1 for i in range(len(wide))])
-    weight: Float[Array, " sample"] = np.ones(len(place))
-    for _ in range(n_iterations):
-        seen = spread(kernel * spread.H(weight.astype(complex))).real
-        weight = weight / np.maximum(seen, seen.max() * 1e-6)
-    return weight * 0.5 ** len(shape)
+    for axis, side in enumerate(sides):
+        kernel *= side.reshape([-1 if i == axis else 1 for i in range(len(wide))])
+    exact = spread(kernel * spread.H(weight.astype(complex))).real
+    return _evened(weight.astype(float), exact) * 0.5 ** len(shape)
+
+
+def _evened(weight: Float[Array, " sample"], seen: Float[Array, " sample"]) -> Array:
+    even: Array = weight / np.maximum(seen, seen.max() * 1e-6)
+    return even
