@@ -1,13 +1,11 @@
 """The circulant matrix next to a normal operator, and conjugate gradients that it leads.
 
-Samples that crowd in the middle of k-space let conjugate gradients creep. A circulant matrix is undone by two
-transforms of one image, however many coils there are; the one nearest to the normal operator of coils and
-point spread follows from the spread and the autocorrelation of the maps.
+Samples that crowd in the middle of k-space let conjugate gradients creep. A circulant matrix is
+undone by two transforms of one image, however many coils there are; the one nearest to the normal
+operator of coils and point spread follows from the spread and the autocorrelation of the maps.
 
-References
-----------
-T. F. Chan, SIAM J. Sci. Stat. Comput. 9, 766 (1988), doi:10.1137/0909051. K. Koolstra et al., Magn. Reson.
-Med. 81, 670 (2019), doi:10.1002/mrm.27371.
+References ---------- T. F. Chan, SIAM J. Sci. Stat. Comput. 9, 766 (1988), doi:10.1137/0909051. K.
+Koolstra et al., Magn. Reson. Med. 81, 670 (2019), doi:10.1002/mrm.27371.
 """
 
 from collections.abc import Callable

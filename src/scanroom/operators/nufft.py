@@ -19,6 +19,7 @@ from scanroom.operators.spreading import neighbourhood
 from scanroom.operators.threads import each
 from scanroom.operators.toeplitz import convolution, eigenvalues
 
+SINGLE = np.dtype(np.complex64)
 PRECISION = {np.dtype(np.complex64): 1e-4, np.dtype(np.complex128): 1e-9}
 _REAL = {np.dtype(np.complex64): np.float32, np.dtype(np.complex128): np.float64}
 
@@ -66,7 +67,7 @@ def toeplitz(
     shape: Shape,
     *,
     weight: Float[Array, " sample"] | None = None,
-    dtype: np.dtype = np.dtype(np.complex64),
+    dtype: np.dtype = SINGLE,
 ) -> Linear:
     """Normal operator of `nufft` as a convolution: its cost does not hang on the number of samples.
 
@@ -80,7 +81,7 @@ def point_spread(
     shape: Shape,
     *,
     weight: Float[Array, " sample"] | None = None,
-    dtype: np.dtype = np.dtype(np.complex64),
+    dtype: np.dtype = SINGLE,
 ) -> Array:
     """Answer of the normal operator to one bright pixel, on a grid twice as wide as the image."""
     wide = tuple(2 * n for n in shape)

@@ -1,9 +1,9 @@
-"""How much of a smooth kernel around each sample its neighbours fill: quick sums in single precision.
+"""Sums over the neighbourhood of every sample, quick and in single precision.
 
-Samples are spread onto a grid in a few points around each, transformed, weighed and gathered again. The
-points' shares are the exponential of a semicircle (Barnett, Magland, af Klinteberg, SIAM J. Sci. Comput. 41,
-C479 (2019), doi:10.1137/18M120885X), four wide on a grid a quarter finer than needed: right to some parts in a
-thousand, for sums that need no more.
+Samples are spread onto a grid in a few points around each, transformed, weighed and gathered again.
+The points' shares are the exponential of a semicircle (Barnett, Magland, af Klinteberg, SIAM J.
+Sci. Comput. 41, C479 (2019), doi:10.1137/18M120885X), four wide on a grid a quarter finer than
+needed: right to some parts in a thousand, for sums that need no more.
 """
 
 from collections.abc import Callable

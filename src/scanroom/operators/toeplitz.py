@@ -1,11 +1,12 @@
 """Convolutions with a point spread: what a Fourier sum at any places and its adjoint make together.
 
-``A.H @ A`` of samples at places ``k_j`` with weights ``w_j`` turns an image into its convolution with
-``t(d) = sum_j w_j exp(2 pi i k_j.d)``, exactly, for ``d`` up to the width of the image: no sample needs to be
-visited again (Fessler, Lee, Olafsson, Shi, Noll, IEEE Trans. Signal Process. 53, 3393 (2005),
-doi:10.1109/TSP.2005.853152). A grid twice as wide holds it; its transform has samples of even number, the
-transform of the image, and of odd number, that of the image turned by half a sample. So nothing is padded:
-each axis is transformed twice at its own length, and a coil stays in cache.
+``A.H @ A`` of samples at places ``k_j`` with weights ``w_j`` turns an image into its convolution
+with ``t(d) = sum_j w_j exp(2 pi i k_j.d)``, exactly, for ``d`` up to the width of the image: no
+sample needs to be visited again (Fessler, Lee, Olafsson, Shi, Noll, IEEE Trans. Signal Process. 53,
+3393 (2005), doi:10.1109/TSP.2005.853152). A grid twice as wide holds it; its transform has samples
+of even number, the transform of the image, and of odd number, that of the image turned by half a
+sample. So nothing is padded: each axis is transformed twice at its own length, and a coil stays in
+cache.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def convolution(gains: Float[Array, "..."]) -> Linear:
 
 
 def _apply(gains: Float[Array, "..."], shape: Shape) -> Callable[[Array], Array]:
-    """Divide and conquer over the axes: transform, weigh, transform back, each at its own length."""
+    """Transform axis by axis, each at its own length, weigh, and transform back."""
     n_axes = len(shape)
     turns: dict[np.dtype, list[Array]] = {}
     parts: dict[tuple[int, ...], Array] = {}

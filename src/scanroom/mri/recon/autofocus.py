@@ -1,13 +1,11 @@
 """A field map from the blur of the image itself, where none was measured.
 
-Where an object has a smooth phase, an image demodulated at the right frequency has none left once the phase of
-its low-resolution image is taken off; at a wrong one the blur leaks into the imaginary part. Every voxel gets
-the frequency that leaves the least of it around the voxel.
+Where an object has a smooth phase, an image demodulated at the right frequency has none left once
+the phase of its low-resolution image is taken off; at a wrong one the blur leaks into the imaginary
+part. Every voxel gets the frequency that leaves the least of it around the voxel.
 
-References
-----------
-D. C. Noll, J. M. Pauly, C. H. Meyer, D. G. Nishimura, A. Macovski, Magn. Reson. Med. 25, 319 (1992),
-doi:10.1002/mrm.1910250210.
+References ---------- D. C. Noll, J. M. Pauly, C. H. Meyer, D. G. Nishimura, A. Macovski, Magn.
+Reson. Med. 25, 319 (1992), doi:10.1002/mrm.1910250210.
 """
 
 import numpy as np
@@ -19,8 +17,6 @@ from scanroom.operators.linear import Array
 
 CENTRE = 0.12
 """Share of k-space, from the middle to the edge, whose image gives the phase."""
-_SHARPNESS = 0.5
-"""Power of the imaginary part that is summed (Noll 1992)."""
 
 
 def autofocus(
@@ -31,13 +27,13 @@ def autofocus(
     frequencies: Float[np.ndarray, " try"],
     *,
     weight: Float[np.ndarray, " sample"],
-    width: float = 4.0,
+    width: float = 3.0,
 ) -> tuple[Float[np.ndarray, "z y x"], Complex[np.ndarray, "z y x"]]:
     """Field map [Hz] and the image that it sharpens, by trying evenly spaced ``frequencies`` [Hz].
 
     ``weight`` is the density compensation, ``width`` the deviation in pixels of the window in which
-    the imaginary part is summed, and over which the map is smooth. The image is not in units of
-    noise: it is pieced together of images.
+    the energy of the imaginary part is summed, and over which the map is smooth. The image is not
+    in units of noise: it is pieced together of images.
     """
     encode = encoding(place, maps, weight=weight)
     middle = np.linalg.norm(place, axis=1) < CENTRE / 2
@@ -54,9 +50,7 @@ def autofocus(
     everywhere = np.ones(len(time))
     tried = np.stack([image(float(f), everywhere) for f in frequencies])
     extent = (0.0 if maps.shape[1] == 1 else width, width, width)
-    blur = np.stack(
-        [gaussian_filter(np.abs((one * phase).imag) ** _SHARPNESS, extent) for one in tried]
-    )
+    blur = np.stack([gaussian_filter((one * phase).imag ** 2, extent) for one in tried])
     heavy = gaussian_filter(np.abs(low), extent)
     best = frequencies[np.argmin(blur, axis=0)]
     found = gaussian_filter(best * np.abs(low), extent) / np.maximum(heavy, heavy.max() * 1e-6)

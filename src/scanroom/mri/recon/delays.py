@@ -1,18 +1,19 @@
 """Gradient delays of radial scans, found in the spokes themselves.
 
-Late gradients move spokes: the one along ``n`` by ``S n`` in k-space, ``S`` a symmetric matrix whose diagonal
-holds the delays of the two axes (in samples of a spoke, times its spacing) and whose other element couples them.
-Two things tell ``S``:
+Late gradients move spokes: the one along ``n`` by ``S n`` in k-space, ``S`` a symmetric matrix
+whose diagonal holds the delays of the two axes (in samples of a spoke, times its spacing) and whose
+other element couples them. Two things tell ``S``:
 
-- a spoke and the one that comes back along the same line see the same profile mirrored, shifted by twice
+- a spoke and the one that comes back along the same line see the same profile mirrored, shifted by
+  twice
   ``n.S n`` (`from_opposed`; Block and Uecker 2011);
-- two spokes measure the same signal where they cross, and with the right ``S`` they do (`from_crossings`, the
-  condition of RING: Rosenzweig, Holme, Uecker 2019). Any spread of angles serves, of half a turn or whole.
+- two spokes measure the same signal where they cross, and with the right ``S`` they do
+  (`from_crossings`, the
+  condition of RING: Rosenzweig, Holme, Uecker 2019). Any spread of angles serves, of half a turn or
+  whole.
 
-References
-----------
-K. T. Block, M. Uecker, Proc. Intl. Soc. Mag. Reson. Med. 19, 2816 (2011). S. Rosenzweig, H. C. M. Holme,
-M. Uecker, Magn. Reson. Med. 81, 1898 (2019), doi:10.1002/mrm.27506.
+References ---------- K. T. Block, M. Uecker, Proc. Intl. Soc. Mag. Reson. Med. 19, 2816 (2011). S.
+Rosenzweig, H. C. M. Holme, M. Uecker, Magn. Reson. Med. 81, 1898 (2019), doi:10.1002/mrm.27506.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def moved(
     """
     along = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     away = (along @ shift)[:, ::-1] * spacing
-    spokes = place.reshape(len(angle), -1, 2) + away[:, None]
+    spokes: np.ndarray = place.reshape(len(angle), -1, 2) + away[:, None]
     return spokes.reshape(place.shape)
 
 
@@ -176,7 +177,7 @@ def _cross(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return product
 
 
-def _fine_middle(spokes: Spokes) -> Spokes:
+def _fine_middle(spokes: Spokes) -> Complex[np.ndarray, "coil spoke fine"]:
     """Middle of every spoke, `_FINER` times denser: the exact sum over its profile."""
     n = spokes.shape[-1]
     profile = to_image(spokes.astype(np.complex128), (-1,))
@@ -184,10 +185,11 @@ def _fine_middle(spokes: Spokes) -> Spokes:
     pixel = np.arange(n) - n // 2
     matrix = np.exp(-2j * np.pi * np.outer(pixel, reach) / n) / np.sqrt(n)
     fine: np.ndarray = profile @ matrix
-    return fine / np.abs(fine).max()
+    fine /= np.abs(fine).max()
+    return fine
 
 
-def _at(fine: Spokes, spoke: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _at(fine: np.ndarray, spoke: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Signal "coil pair" of spokes at places in samples from their middle."""
     at = np.clip((place + _REACH) * _FINER, 0, fine.shape[-1] - 1.001)
     below = at.astype(int)

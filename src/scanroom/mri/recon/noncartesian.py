@@ -130,38 +130,27 @@ def stacked(planes: Sequence[Linear], level: Int[np.ndarray, " plane"], maps: Im
             f"{len(planes)} planes have levels {level}; there is one for each plane, from 0 to "
             f"{n_z - 1} (scanroom.mri.recon.noncartesian). Give maps with all levels along z."
         )
+    normals = [plane.N for plane in planes]
+    backwards = [plane.H for plane in planes]
 
-    def levels(coil: int, image: Array) -> list[Array]:
-        space = _along_z(maps[coil] * image, scipy.fft.fft)
-        return [space[row] for row in level]
+    def levels(coil: int, image: Array) -> Array:
+        space: Array = _along_z(maps[coil] * image, scipy.fft.fft)[level]
+        return space
 
-    def joined(coil: int, found: Sequence[Array]) -> Array:
-        space = np.zeros(maps.shape[1:], dtype=found[0].dtype)
-        for row, plane in zip(level, found, strict=True):
-            space[row] += plane
+    def joined(coil: int, found: Array) -> Array:
+        space = np.zeros(maps.shape[1:], dtype=found.dtype)
+        np.add.at(space, level, found)
         seen: Array = maps[coil].conj() * _along_z(space, scipy.fft.ifft)
         return seen
 
     def forward(image: Array) -> Array:
-        def one(coil: int) -> Array:
-            pairs = zip(planes, levels(coil, image), strict=True)
-            return np.stack([plane.forward(part) for plane, part in pairs])
-
-        return np.stack(each(one, n_coils))
+        return np.stack(each(lambda coil: _applied(planes, levels(coil, image)), n_coils))
 
     def adjoint(samples: Array) -> Array:
-        def one(coil: int) -> Array:
-            pairs = zip(planes, samples[coil], strict=True)
-            return joined(coil, [plane.adjoint(part) for plane, part in pairs])
-
-        return _summed(one, n_coils)
+        return _summed(lambda coil: joined(coil, _applied(backwards, samples[coil])), n_coils)
 
     def gram(image: Array) -> Array:
-        def one(coil: int) -> Array:
-            pairs = zip(planes, levels(coil, image), strict=True)
-            return joined(coil, [plane.N.forward(part) for plane, part in pairs])
-
-        return _summed(one, n_coils)
+        return _summed(lambda coil: joined(coil, _applied(normals, levels(coil, image))), n_coils)
 
     codomain = (n_coils, len(planes), *planes[0].codomain)
     return Linear(forward, adjoint, maps.shape[1:], codomain, gram)
@@ -239,6 +228,10 @@ def _grid(place: Place, shape: Shape) -> Shape:
     return tuple(shape[-place.shape[1] :])
 
 
+def _applied(planes: Sequence[Linear], parts: Array) -> Array:
+    return np.stack([plane.forward(part) for plane, part in zip(planes, parts, strict=True)])
+
+
 def _along_z(volume: Array, transform: Callable[..., Array]) -> Array:
     moved = transform(np.fft.ifftshift(volume, 0), axis=0, norm="ortho", workers=1)
     return np.fft.fftshift(moved, 0)
@@ -249,8 +242,12 @@ def _summed(work: Callable[[int], Array], n_items: int) -> Array:
     step = n_threads()
     total: Array | None = None
     for start in range(0, n_items, step):
-        for value in each(lambda i, start=start: work(start + i), min(step, n_items - start)):
+        for value in each(_later(work, start), min(step, n_items - start)):
             total = value if total is None else np.add(total, value, out=total)
     if total is None:
         raise ProtocolError("there are no coils: one at least makes an image. Give their maps.")
     return total
+
+
+def _later(work: Callable[[int], Array], start: int) -> Callable[[int], Array]:
+    return lambda item: work(start + item)

@@ -1,16 +1,19 @@
 """Images from long readouts where the field is not even: sums that know the field map.
 
-A sample at time t after the excitation is ``sum rho(r) exp(-2 pi i (k.r + f(r) t))``. The last factor is a
-table of samples by voxels of low rank: ``exp(-2 pi i f t) ~ sum_l b_l(t) c_l(f)``, so that the sum becomes a
-few plain transforms. How the b and c are chosen:
+A sample at time t after the excitation is ``sum rho(r) exp(-2 pi i (k.r + f(r) t))``. The last
+factor is a table of samples by voxels of low rank: ``exp(-2 pi i f t) ~ sum_l b_l(t) c_l(f)``, so
+that the sum becomes a few plain transforms. How the b and c are chosen:
 
-- ``"hann"``, ``"segments"``: images at a few times, samples in between interpolated with a Hann window
-  (Noll, Meyer, Pauly, Nishimura, Macovski, IEEE Trans. Med. Imaging 10, 629 (1991), doi:10.1109/42.108599) or
-  with the least squares over the histogram of f (Sutton, Noll, Fessler, IEEE Trans. Med. Imaging 22, 178
-  (2003), doi:10.1109/TMI.2002.808360);
-- ``"frequencies"``: images at a few frequencies, voxels in between interpolated with the least squares over the
+- ``"hann"``, ``"segments"``: images at a few times, samples in between interpolated with a Hann
+  window
+  (Noll, Meyer, Pauly, Nishimura, Macovski, IEEE Trans. Med. Imaging 10, 629 (1991),
+  doi:10.1109/42.108599) or with the least squares over the histogram of f (Sutton, Noll, Fessler,
+  IEEE Trans. Med. Imaging 22, 178 (2003), doi:10.1109/TMI.2002.808360);
+- ``"frequencies"``: images at a few frequencies, voxels in between interpolated with the least
+  squares over the
   times (Man, Pauly, Macovski, Magn. Reson. Med. 37, 785 (1997), doi:10.1002/mrm.1910370523);
-- ``"svd"``: the least error there is for so many terms (Fessler et al., IEEE Trans. Signal Process. 53, 3393
+- ``"svd"``: the least error there is for so many terms (Fessler et al., IEEE Trans. Signal Process.
+  53, 3393
   (2005), doi:10.1109/TSP.2005.853152).
 """
 
@@ -209,7 +212,7 @@ def _errors(table: _Table, bases: tuple[Basis, Basis]) -> tuple[Ratio, Ratio]:
 
 
 def _at_once(basis: Basis, values: np.ndarray) -> Complex[np.ndarray, "term ..."]:
-    """Evaluate at every different value once, as shots share their times; of many, between nodes."""
+    """Evaluate at every different value once: shots share times. Of many, between nodes."""
     different, back = np.unique(values, return_inverse=True)
     if len(different) <= N_NODES:
         flat = basis(different)[:, back.ravel()]
