@@ -31,6 +31,7 @@ N_PARTNERS = 8
 MIN_SPOKES = 5
 _OPPOSED = np.deg2rad(2.0)
 _FINER, _REACH = 32, 24
+_N_TRIED = 200
 _N_STEPS, _STEP, _SETTLED = 30, 0.05, 1e-4
 
 Spokes = Complex[np.ndarray, "coil spoke sample"]
@@ -102,14 +103,35 @@ def from_crossings(spokes: Spokes, angle: Angles) -> Matrix:
     fine = _fine_middle(spokes)
 
     def residual(delays: np.ndarray) -> np.ndarray:
-        here, there = _crossings(angle, pairs, _matrix(delays))
-        apart = _at(fine, pairs[:, 0], here) - _at(fine, pairs[:, 1], there)
+        here, there = _sights(fine, angle, pairs, delays)
+        apart = here - there
         return np.concatenate([apart.real.ravel(), apart.imag.ravel()])
 
-    steps = np.arange(-MAX_DELAY, MAX_DELAY + 0.5)
+    return _matrix(_least(residual, _start(fine, angle, pairs)))
+
+
+def _start(fine: np.ndarray, angle: Angles, pairs: np.ndarray) -> np.ndarray:
+    """Delays of a grid of trials at which some pairs differ least, as a share of their signal.
+
+    Far from the middle there is little signal: a small difference alone would lead there.
+    """
+    few = pairs[:: max(1, len(pairs) // _N_TRIED)]
+
+    def share(delays: np.ndarray) -> float:
+        here, there = _sights(fine, angle, few, delays)
+        return float((np.abs(here - there) ** 2).sum() / (np.abs(here + there) ** 2).sum())
+
+    steps = np.arange(-MAX_DELAY, MAX_DELAY + 0.25, 0.5)
     tries = [np.array([x, y, 0.0]) for x in steps for y in steps]
-    start = min(tries, key=lambda delays: float((residual(delays) ** 2).sum()))
-    return _matrix(_least(residual, start))
+    return min(tries, key=share)
+
+
+def _sights(
+    fine: np.ndarray, angle: Angles, pairs: np.ndarray, delays: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the two spokes of each pair measured where they would cross."""
+    here, there = _crossings(angle, pairs, _matrix(delays))
+    return _at(fine, pairs[:, 0], here), _at(fine, pairs[:, 1], there)
 
 
 def _least(residual: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> np.ndarray:

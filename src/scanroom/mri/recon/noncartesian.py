@@ -26,9 +26,9 @@ from scanroom.operators.nufft import density, nufft, point_spread
 from scanroom.operators.threads import each, n_threads
 from scanroom.operators.toeplitz import convolution, eigenvalues
 
-N_ITERATIONS = 10
+N_ITERATIONS = 8
 """Preconditioned steps that leave no more error than 30 plain ones do."""
-FLOOR = 0.3
+FLOOR = 1.0
 """Share of the mean density below which the preconditioner holds back: the rest is noise."""
 
 Place = Float[np.ndarray, "sample axis"]
