@@ -230,3 +230,14 @@ def test_levels_that_do_not_fit_are_refused():
     plane = nufft(RNG.uniform(-0.5, 0.5, (9, 2)), (8, 6))
     with pytest.raises(ProtocolError, match="levels"):
         stacked([plane], np.array([4]), coil_maps((4, 8, 6)))
+
+
+def test_the_same_bytes_with_any_number_of_threads(monkeypatch):
+    maps = coil_maps((3, 16, 16), 5).astype(np.complex64)
+    place = spokes(11, 16)
+    found = []
+    for n_threads in ("1", "2", "3"):
+        monkeypatch.setenv("SCANROOM_THREADS", n_threads)
+        samples = encoding(place, maps)(blobs((3, 16, 16)).astype(np.complex64))
+        found.append(sense(samples, place, centre_maps(samples, place, (3, 16, 16))).tobytes())
+    assert len(set(found)) == 1
