@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from scanroom.core.errors import ProtocolError
-from scanroom.mri.recon.autofocus import autofocus
+from scanroom.core.errors import FormatError, ProtocolError
 from scanroom.mri.recon.noncartesian import (
     centre_maps,
     encoding,
@@ -205,27 +204,6 @@ def test_a_field_map_sharpens_a_spiral():
     assert error(blurred) > 0.2
 
 
-def test_autofocus_finds_a_smooth_field():
-    n = 64
-    place, time = spiral(n, 8)
-    maps, image = coil_maps((1, n, n), 4), blobs((1, n, n), 60)
-    edges = (RNG.uniform(size=(1, n // 4, n // 4)) > 0.5).repeat(4, 1).repeat(4, 2)
-    image = image * (0.4 + 0.6 * edges)
-    y, x = np.meshgrid(*[np.linspace(-1, 1, n)] * 2, indexing="ij")
-    field = 50 * x + 20 * y
-    samples = sensed(off_resonance(place, time, field, n_terms=14), maps)(image)
-    weight = density(place, (n, n))
-    found, sharp = autofocus(
-        samples, place, time, maps, np.linspace(-90, 90, 37), weight=weight, width=3.0
-    )
-    inside = image[0].real > 0.3 * image.real.max()
-    assert np.sqrt(np.mean((found[0] - field)[inside] ** 2)) < 10
-    still = gridded(encoding(place, maps)(image), place, (1, n, n), weight)[0]
-    truth = np.abs((maps.conj() * still).sum(axis=0))
-    blurred = np.abs((maps.conj() * gridded(samples, place, (1, n, n), weight)[0]).sum(axis=0))
-    assert np.linalg.norm(np.abs(sharp) - truth) < 0.5 * np.linalg.norm(blurred - truth)
-
-
 def test_levels_that_do_not_fit_are_refused():
     plane = nufft(RNG.uniform(-0.5, 0.5, (9, 2)), (8, 6))
     with pytest.raises(ProtocolError, match="levels"):
@@ -241,3 +219,13 @@ def test_the_same_bytes_with_any_number_of_threads(monkeypatch):
         samples = encoding(place, maps)(blobs((3, 16, 16)).astype(np.complex64))
         found.append(sense(samples, place, centre_maps(samples, place, (3, 16, 16))).tobytes())
     assert len(set(found)) == 1
+
+
+def test_what_is_no_number_is_refused():
+    place, maps = spokes(9, 8), coil_maps((1, 8, 8), 3)
+    samples = encoding(place, maps)(blobs((1, 8, 8)))
+    samples[1, 0, 5] = np.nan
+    with pytest.raises(FormatError, match="no numbers"):
+        sense(samples, place, maps)
+    with pytest.raises(FormatError, match="no numbers"):
+        gridded(samples, place, (1, 8, 8))

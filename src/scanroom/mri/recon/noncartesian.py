@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Complex, Float, Int
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.errors import FormatError, ProtocolError
 from scanroom.mri.recon.sensitivities import N_CENTRE, sensitivities
 from scanroom.operators.circulant import circulant, preconditioned_gradients, undoing
 from scanroom.operators.fourier import resize, to_image, to_kspace
@@ -46,6 +46,7 @@ def gridded(
     The second value is the noise power of a pixel for unit noise in the samples: divide by its
     root for an image in units of noise.
     """
+    _check(samples, place)
     grid = _grid(place, shape)
     share = density(place, grid) if weight is None else weight
     transform = nufft(place, grid)
@@ -171,6 +172,7 @@ def sense(
     power follows the geometry. ``damping``, relative to full sampling, holds back what the coils
     hardly tell; so do few iterations.
     """
+    _check(samples, place, maps)
     grid = _grid(place, maps.shape[1:])
     spread = point_spread(place, grid, dtype=maps.dtype)
     gains = convolution(eigenvalues(spread))
@@ -197,6 +199,7 @@ def solved(
     damping: float = 0.0,
 ) -> Image:
     """Least squares of any encoding, led by ``undo`` where there is one; see `sense`."""
+    _check(samples)
     normal = encode.N.forward
     right = encode.H(samples.reshape(encode.codomain))
     held = right.real.dtype.type(damping)
@@ -211,6 +214,7 @@ def solved(
 
 def centre_maps(samples: Samples, place: Place, shape: Shape) -> Images:
     """Sensitivities from the middle of k-space alone, where spirals and spokes miss nothing."""
+    _check(samples, place)
     grid = _grid(place, shape)
     low = tuple(min(N_CENTRE, n) for n in grid)
     inside = (np.abs(place) * grid < np.array(low) / 2).all(axis=1)
@@ -221,6 +225,14 @@ def centre_maps(samples: Samples, place: Place, shape: Shape) -> Images:
     for axis, n in zip(axes, grid, strict=True):
         whole = resize(whole, n, axis)
     return sensitivities(to_image(whole, axes))
+
+
+def _check(*arrays: np.ndarray) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise FormatError(
+            "samples, places or maps hold values that are no numbers; one would spread over the "
+            "whole image (scanroom.mri.recon.noncartesian). Leave those samples out."
+        )
 
 
 def _grid(place: Place, shape: Shape) -> Shape:
