@@ -31,7 +31,7 @@ _STEP: Metre = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Harmonics:
-    """Fields of the gradient coils as solid harmonics, the way vendors' tables state them.
+    """Fields of the gradient coils as solid harmonics.
 
     A coil adds to its own coordinate ``radius (r / radius)^n P_nm(cos theta) (cosine[coil, n, m]
     cos m phi + sine[coil, n, m] sin m phi)``, P_nm the associated Legendre function, for m > 0
