@@ -54,3 +54,9 @@ def bright(images: Images, noise: float) -> Bool[np.ndarray, "z y x"]:
     """Voxels whose signal, root mean square over images, is above the faintest trusted."""
     power = np.mean(images.real**2 + images.imag**2, axis=0)
     return np.asarray(power > (FAINTEST * noise) ** 2 + 2 * noise**2)
+
+
+def phase_variance(image: Complex[np.ndarray, "..."], noise: float) -> Float[np.ndarray, "..."]:
+    """Variance [rad2] of the phase of a signal well above its noise."""
+    power = (image.real**2 + image.imag**2).astype(np.float64)
+    return np.asarray(noise**2 / np.maximum(power, 1e-24))

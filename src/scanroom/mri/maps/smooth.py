@@ -1,9 +1,10 @@
 """Gentle changes across an image as polynomials of the voxel's place."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from scanroom.core.errors import ProtocolError
+from scanroom.mri.maps.unwrapping import unwrap, wrapped
 
 _BISQUARE = 4.685
 _ROUNDS = 20
@@ -41,10 +42,11 @@ def robust_fit(
     weight: Float[np.ndarray, "z y x"],
     *,
     robust: bool,
-) -> Float[np.ndarray, "z y x"]:
-    """Polynomial of weighted least squares, everywhere; ``robust`` lets outliers go.
+) -> tuple[Float[np.ndarray, "z y x"], Float[np.ndarray, "z y x"]]:
+    """Polynomial of weighted least squares, everywhere, and its variance.
 
-    Outliers get bisquare weights, scaled by the median absolute residual.
+    ``weight`` is the inverse variance of the values. With ``robust`` outliers get bisquare
+    weights, scaled by the median absolute residual.
 
     Raises
     ------
@@ -61,14 +63,45 @@ def robust_fit(
             f"{int(used.sum())} voxels are there for the {len(basis)} terms of a polynomial "
             "(scanroom.mri.maps.smooth). Enlarge the region or lower the order."
         )
-    rows, right = basis[:, used].T, values[used]
-    given = weight[used] / weight[used].mean()
+    rows, right, given = basis[:, used].T, values[used], weight[used]
     extra = np.ones_like(given)
+    terms, normal = np.zeros(len(basis)), np.eye(len(basis))
     for _ in range(_ROUNDS if robust else 1):
-        root = np.sqrt(given * extra)
-        terms = np.linalg.lstsq(rows * root[:, None], right * root, rcond=None)[0]
+        weighed = rows * (given * extra)[:, None]
+        normal = np.linalg.pinv(weighed.T @ rows, hermitian=True)
+        terms = normal @ (weighed.T @ right)
         left = np.sqrt(given) * (right - rows @ terms)
         scale = max(float(np.median(np.abs(left))) / 0.6745, 1e-12)
         share = np.minimum(np.abs(left) / (_BISQUARE * scale), 1.0)
         extra = (1 - share**2) ** 2 + 1e-12
-    return np.asarray(np.tensordot(terms, basis, 1))
+    variance = np.einsum("ij,izyx,jzyx->zyx", normal, basis, basis, optimize=True)
+    return np.asarray(np.tensordot(terms, basis, 1)), np.asarray(variance)
+
+
+def background_phase(
+    phase: Float[np.ndarray, "z y x"],
+    weight: Float[np.ndarray, "z y x"],
+    where: Bool[np.ndarray, "z y x"],
+    order: int,
+    *,
+    robust: bool,
+) -> tuple[Float[np.ndarray, "z y x"], Float[np.ndarray, "z y x"]]:
+    """Polynomial [rad] of the phase of a region, made continuous there, and its variance.
+
+    ``weight`` is the inverse variance of the phase.
+
+    Raises
+    ------
+    ProtocolError
+        If the region is empty, or too small for the order.
+    """
+    if not where.any():
+        raise ProtocolError(
+            "no bright voxel is in the reference region; a background phase is fitted there "
+            "(scanroom.mri.maps.smooth). Enlarge the region, or fit none."
+        )
+    mean = np.angle(np.sum(weight[where] * np.exp(1j * phase[where])))
+    offset = unwrap(wrapped(phase - mean), mask=where).phase
+    basis = polynomial(phase.shape, order)
+    fit, variance = robust_fit(basis, offset, weight * where, robust=robust)
+    return np.asarray(mean + fit), variance

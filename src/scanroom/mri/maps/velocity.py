@@ -4,10 +4,10 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from scanroom.core.errors import ProtocolError
-from scanroom.mri.maps.echoes import FAINTEST, refuse_unless_finite
+from scanroom.mri.maps.echoes import FAINTEST, phase_variance, refuse_unless_finite
 from scanroom.mri.maps.model import Map
-from scanroom.mri.maps.smooth import polynomial, robust_fit
-from scanroom.mri.maps.unwrapping import unwrap, wrapped
+from scanroom.mri.maps.smooth import background_phase
+from scanroom.mri.maps.unwrapping import TURN, unwrap, wrapped
 
 Image = Complex[np.ndarray, "z y x"]
 
@@ -64,16 +64,16 @@ def velocity(
         )
     refuse_unless_finite("images", np.stack([reference, encoded]))
     product = encoded * reference.conj()
-    faintest = np.minimum(np.abs(reference), np.abs(encoded))
-    bright = faintest > FAINTEST * noise
+    bright = np.minimum(np.abs(reference), np.abs(encoded)) > FAINTEST * noise
     phase = np.angle(product).astype(np.float64)
-    variance = noise**2 * (_inverse(np.abs(reference)) + _inverse(np.abs(encoded)))
-    background = np.zeros_like(phase)
+    variance = phase_variance(reference, noise) + phase_variance(encoded, noise)
     if order >= 0:
-        background = _background(phase, 1 / np.maximum(variance, 1e-30), bright, still, order)
-    phase = wrapped(phase - background)
+        weight = 1 / np.maximum(variance, 1e-30)
+        where = bright if still is None else bright & still
+        background, more = background_phase(phase, weight, where, order, robust=still is None)
+        phase, variance = wrapped(phase - background), variance + more
     if unaliased and bright.any():
-        phase = _anchored(phase, np.sqrt(np.abs(product)), bright, still)
+        phase = anchored(phase, np.sqrt(np.abs(product)), bright, still)
     scale = venc / np.pi
     return Map(
         name="velocity",
@@ -97,45 +97,20 @@ def flow_rate(
     return total, float(np.sqrt((found.error[kept].astype(np.float64) ** 2).sum())) * cell
 
 
-def _inverse(size: Float[np.ndarray, "z y x"]) -> Float[np.ndarray, "z y x"]:
-    return 1 / np.maximum(size.astype(np.float64), 1e-12) ** 2
-
-
-def _background(
-    phase: Float[np.ndarray, "z y x"],
-    weight: Float[np.ndarray, "z y x"],
-    bright: Bool[np.ndarray, "z y x"],
-    still: Bool[np.ndarray, "z y x"] | None,
-    order: int,
-) -> Float[np.ndarray, "z y x"]:
-    """Polynomial of still tissue, fitted to phase made continuous there."""
-    where = bright if still is None else bright & still
-    if not where.any():
-        raise ProtocolError(
-            "no bright voxel stands still; the background phase needs still tissue "
-            "(scanroom.mri.maps.velocity). Give a mask of it, or order=-1."
-        )
-    mean = np.angle(np.sum(weight[where] * np.exp(1j * phase[where])))
-    basis = polynomial(phase.shape, order)
-    offset = unwrap(wrapped(phase - mean), mask=where).phase
-    fit = robust_fit(basis, offset, weight * where, robust=still is None)
-    return np.asarray(mean + fit)
-
-
-def _anchored(
+def anchored(
     phase: Float[np.ndarray, "z y x"],
     magnitude: Float[np.ndarray, "z y x"],
     bright: Bool[np.ndarray, "z y x"],
     still: Bool[np.ndarray, "z y x"] | None,
 ) -> Float[np.ndarray, "z y x"]:
-    """Unwrap so that in each region still tissue, or most of it, has no whole turn."""
+    """Unwrap so that in each region still tissue, or most of the region, has no whole turn."""
     found = unwrap(phase, mask=bright, magnitude=magnitude)
     result = found.phase.copy()
-    turns = np.round((found.phase - phase) / (2 * np.pi)).astype(np.int64)
+    turns = np.round((found.phase - phase) / TURN).astype(np.int64)
     anchors = bright if still is None or not (bright & still).any() else bright & still
     for number in range(1, int(found.region.max()) + 1):
         inside = found.region == number
         chosen = inside & anchors if (inside & anchors).any() else inside
         values, counts = np.unique(turns[chosen], return_counts=True)
-        result[inside] -= 2 * np.pi * values[np.argmax(counts)]
+        result[inside] -= TURN * values[np.argmax(counts)]
     return result
