@@ -98,9 +98,7 @@ def mean_value(
 
 def _sphere(shape: tuple[int, int, int], voxel: Voxel, radius: float) -> Volume:
     """Transform of a ball of unit sum, centred on the first element."""
-    axes = [
-        scipy.fft.fftfreq(n, 1.0 / n) * size for n, size in zip(shape, voxel, strict=True)
-    ]
+    axes = [scipy.fft.fftfreq(n, 1.0 / n) * size for n, size in zip(shape, voxel, strict=True)]
     z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
     ball = (z**2 + y**2 + x**2 <= radius**2).astype(np.float32)
     return np.asarray(scipy.fft.rfftn(ball / ball.sum()).real)

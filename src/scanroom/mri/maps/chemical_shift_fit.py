@@ -114,9 +114,7 @@ def _fitted(
     return place * scale, left, inverse, done
 
 
-def _scale(
-    signal: Complex[np.ndarray, "voxel echo"], model: Model
-) -> Float[np.ndarray, "voxel 6"]:
+def _scale(signal: Complex[np.ndarray, "voxel echo"], model: Model) -> Float[np.ndarray, "voxel 6"]:
     """What one is to each parameter, so that steps compare."""
     size = np.sqrt(np.mean(np.abs(signal) ** 2, axis=1)) + 1e-30
     span = model.times[-1] - model.times[0]

@@ -108,9 +108,7 @@ def _round(value, cost, count, beside, message, label, stiffness):
             for side in range(first, first + 3):
                 other = beside[voxel, side]
                 if other >= 0:
-                    _send(
-                        voxel, side, other, value, count, belief, share, message, stiffness
-                    )
+                    _send(voxel, side, other, value, count, belief, share, message, stiffness)
     return total
 
 

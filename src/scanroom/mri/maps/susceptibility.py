@@ -176,9 +176,7 @@ class _Problem:
         inside = self.square > 0
         return [(part <= np.quantile(part[inside], 0.7)).astype(np.float32) for part in size]
 
-    def solved(
-        self, data: Volume, edges: list[np.ndarray] | None, n_iterations: int
-    ) -> Volume:
+    def solved(self, data: Volume, edges: list[np.ndarray] | None, n_iterations: int) -> Volume:
         """Susceptibility after so many rounds."""
         field = self._wide(data)
         chi = np.zeros(self.shape, np.float32)
@@ -249,9 +247,7 @@ def _blurred(variance: Volume, mask: Mask) -> Volume:
     return np.asarray(inside / np.maximum(share, 1e-6))
 
 
-def _map(
-    found: Volume, sigma: Volume, mask: Mask, error: Volume, reference: Mask | None
-) -> Map:
+def _map(found: Volume, sigma: Volume, mask: Mask, error: Volume, reference: Mask | None) -> Map:
     """Reference the map to its mean over a region, the whole mask where none is given."""
     region = mask if reference is None else mask & reference
     if not region.any():

@@ -138,10 +138,7 @@ def _base(
     if how == "mean":
         return baselines.mean(axis=0), 1 / len(baselines)
     likeness = [
-        sum(
-            abs(np.vdot(echo[region], now[region]))
-            for echo, now in zip(one, frame, strict=True)
-        )
+        sum(abs(np.vdot(echo[region], now[region])) for echo, now in zip(one, frame, strict=True))
         / np.linalg.norm(one[:, region])
         for one in baselines
     ]
