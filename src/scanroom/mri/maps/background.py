@@ -45,10 +45,11 @@ def projected(
     outside = ~inside
 
     def dipoles(source: np.ndarray) -> np.ndarray:
-        return scipy.fft.irfftn(scipy.fft.rfftn(source) * transfer, shape).astype(np.float32)
+        made = scipy.fft.irfftn(scipy.fft.rfftn(source) * transfer, shape)
+        return np.asarray(made, np.float32)
 
     def normal(source: np.ndarray) -> np.ndarray:
-        return outside * dipoles(square * dipoles(source))
+        return np.asarray(outside * dipoles(square * dipoles(source)))
 
     right = outside * dipoles(square * whole)
     source = conjugate_gradients(normal, right, n_iterations=n_iterations, tolerance=1e-3)

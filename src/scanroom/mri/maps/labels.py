@@ -1,12 +1,21 @@
 """Choose one of a few candidates in every voxel so that neighbours agree."""
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 from numba import njit
 
 _PATIENCE = 5
+
+
+class _Graph(NamedTuple):
+    """Candidates of every voxel, their cost, how many are some, and who is beside whom."""
+
+    value: np.ndarray
+    cost: np.ndarray
+    some: np.ndarray
+    beside: np.ndarray
 
 
 def chosen(
@@ -35,13 +44,12 @@ def chosen(
     cost = np.ascontiguousarray(np.take_along_axis(cost, ordered, 1))
     number = np.full(mask.shape, -1, np.int64)
     number[mask] = np.arange(len(value))
-    beside = _neighbours(number, mask)
-    n_labels = value.shape[1]
-    message = np.zeros((len(value), 6, n_labels), np.float32)
+    graph = _Graph(value, cost, count, _neighbours(number, mask))
+    message = np.zeros((len(value), 6, value.shape[1]), np.float32)
     label = np.zeros(len(value), np.int64)
     best, least, waited = label.copy(), np.inf, 0
     for _ in range(n_rounds):
-        total = _round(value, cost, count, beside, message, label, stiffness)
+        total = _round(graph, message, label, stiffness)
         waited += 1
         if total < least * (1 - 1e-7):
             best, least, waited = label.copy(), total, 0
@@ -66,15 +74,16 @@ def _neighbours(
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _send(voxel, side, other, value, count, belief, share, message, stiffness):
+def _send(voxel, side, graph, belief, message, stiffness):
     """Message from a voxel to the one on a side: the least cost for each of its candidates."""
-    back = (side + 3) % 6
+    value, count = graph.value, graph.some
+    other, back = graph.beside[voxel, side], (side + 3) % 6
     least = np.inf
     for there in range(count[other]):
         best = np.inf
         for here in range(count[voxel]):
             step = abs(value[voxel, here] - value[other, there])
-            now = share * belief[here] - message[voxel, side, here] + stiffness * step
+            now = belief[here] - message[voxel, side, here] + stiffness * step
             best = min(best, now)
         message[other, back, there] = best
         least = min(least, best)
@@ -84,38 +93,45 @@ def _send(voxel, side, other, value, count, belief, share, message, stiffness):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _round(value, cost, count, beside, message, label, stiffness):
+def _round(graph, message, label, stiffness):
     """Messages forth and back; a choice made on the way forth, and what it costs."""
-    n, n_labels = value.shape
+    count, beside = graph.some, graph.beside
+    n, n_labels = graph.cost.shape
     belief = np.empty(n_labels)
     total = 0.0
     for turn in range(2):
         first = 3 * (1 - turn)
         for place in range(n):
             voxel = place if turn == 0 else n - 1 - place
-            ahead, behind = 0, 0
-            for side in range(3):
-                ahead += beside[voxel, first + side] >= 0
-                behind += beside[voxel, 3 - first + side] >= 0
-            for here in range(count[voxel]):
-                belief[here] = cost[voxel, here]
-                for side in range(6):
-                    if beside[voxel, side] >= 0:
-                        belief[here] += message[voxel, side, here]
+            _believe(voxel, graph, message, belief)
             if turn == 0:
-                total += _choose(voxel, value, cost, count, beside, message, label, stiffness)
-            share = 1.0 / max(ahead, behind, 1)
+                total += _choose(voxel, graph, message, label, stiffness)
+            ahead = np.sum(beside[voxel, first : first + 3] >= 0)
+            behind = np.sum(beside[voxel, 3 - first : 6 - first] >= 0)
+            for here in range(count[voxel]):
+                belief[here] /= max(ahead, behind, 1)
             for side in range(first, first + 3):
-                other = beside[voxel, side]
-                if other >= 0:
-                    _send(voxel, side, other, value, count, belief, share, message, stiffness)
+                if beside[voxel, side] >= 0:
+                    _send(voxel, side, graph, belief, message, stiffness)
     return total
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _choose(voxel, value, cost, count, beside, message, label, stiffness):
+def _believe(voxel, graph, message, belief):
+    """Cost of each candidate with what all neighbours say."""
+    for here in range(graph.some[voxel]):
+        belief[here] = graph.cost[voxel, here]
+        for side in range(6):
+            if graph.beside[voxel, side] >= 0:
+                belief[here] += message[voxel, side, here]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _choose(voxel, graph, message, label, stiffness):
     """Fix a voxel's label given those before it; its own cost and that of the pairs behind."""
+    value, cost, count, beside = graph.value, graph.cost, graph.some, graph.beside
     least, paid = np.inf, 0.0
     for here in range(count[voxel]):
         own = cost[voxel, here]

@@ -41,7 +41,6 @@ def inverted(
     degree: int = 5,
     blur: float = 1.5,
     flat: bool = False,
-    density: float = DENSITY,
 ) -> Stiffness:
     """Complex modulus by algebraic inversion of Helmholtz's equation in locally uniform tissue.
 
@@ -56,14 +55,14 @@ def inverted(
     Raises
     ------
     ProtocolError
-        If frequency, voxels or density are not above 0, or the image is thinner than the filter.
+        If frequency or voxels are not above 0, or the image is thinner than the filter.
 
     References
     ----------
     T. E. Oliphant et al., Magn. Reson. Med. 45, 299 (2001),
     doi:10.1002/1522-2594(200102)45:2<299::AID-MRM1039>3.0.CO;2-O.
     """
-    _refuse(field, voxel, frequency, density)
+    _refuse(field, voxel, frequency)
     if radius < 1 or min(field.waves.shape[2 if flat else 1 :]) < 2 * radius + 1:
         raise ProtocolError(
             f"{field.waves.shape[1:]} voxels are too few for derivatives over {radius} voxels "
@@ -90,7 +89,7 @@ def inverted(
         / clean**2
     )
     valid = known & (power > _LEAST**2 * own) & (square.real > 0)
-    return _moduli(square, spread, valid, frequency, density)
+    return _moduli(square, spread, valid, frequency)
 
 
 def local_frequency(
@@ -99,7 +98,6 @@ def local_frequency(
     frequency: Hertz,
     *,
     flat: bool = False,
-    density: float = DENSITY,
     n_replicas: int = 8,
     seed: int = 0,
 ) -> Map:
@@ -112,7 +110,7 @@ def local_frequency(
     Raises
     ------
     ProtocolError
-        If frequency, voxels or density are not above 0.
+        If frequency or voxels are not above 0.
 
     References
     ----------
@@ -120,7 +118,7 @@ def local_frequency(
     doi:10.1109/ICIP.1994.413270; A. Manduca et al., Med. Image Anal. 5, 237 (2001),
     doi:10.1016/S1361-8415(00)00039-6.
     """
-    _refuse(field, voxel, frequency, density)
+    _refuse(field, voxel, frequency)
 
     def speed(waves: Complex[np.ndarray, "component z y x"]) -> Float[np.ndarray, "z y x"]:
         found = _octave_ratio(waves, voxel, flat=flat)
@@ -135,7 +133,6 @@ def phase_gradient(
     frequency: Hertz,
     *,
     flat: bool = False,
-    density: float = DENSITY,
     n_replicas: int = 8,
     seed: int = 0,
 ) -> Map:
@@ -147,13 +144,13 @@ def phase_gradient(
     Raises
     ------
     ProtocolError
-        If frequency, voxels or density are not above 0.
+        If frequency or voxels are not above 0.
 
     References
     ----------
     H. Tzschaetzsch et al., Med. Image Anal. 30, 1 (2016), doi:10.1016/j.media.2016.01.001.
     """
-    _refuse(field, voxel, frequency, density)
+    _refuse(field, voxel, frequency)
 
     def speed(waves: Complex[np.ndarray, "component z y x"]) -> Float[np.ndarray, "z y x"]:
         found = _phase_slope(waves, voxel, flat=flat)
@@ -162,12 +159,11 @@ def phase_gradient(
     return _replicated("shear wave speed", speed, field, n_replicas, seed)
 
 
-def _refuse(field: Field, voxel: Voxel, frequency: Hertz, density: float) -> None:
-    if not (frequency > 0 and density > 0 and min(voxel) > 0 and field.valid.any()):
+def _refuse(field: Field, voxel: Voxel, frequency: Hertz) -> None:
+    if not (frequency > 0 and min(voxel) > 0 and field.valid.any()):
         raise ProtocolError(
-            f"frequency {frequency} Hz, density {density} kg/m3, voxels {voxel} m and "
-            f"{int(field.valid.sum())} valid voxels are given; all must be above 0 "
-            "(scanroom.mri.maps.stiffness). Correct the value."
+            f"frequency {frequency} Hz, voxels {voxel} m and {int(field.valid.sum())} valid voxels "
+            "are given; all must be above 0 (scanroom.mri.maps.stiffness). Correct the value."
         )
 
 
@@ -278,12 +274,11 @@ def _moduli(
     spread: Float[np.ndarray, "z y x"],
     valid: Bool[np.ndarray, "z y x"],
     frequency: Hertz,
-    density: float,
 ) -> Stiffness:
     """Maps of speed and modulus from the squared wave number [1/m2] and its standard error."""
     omega = 2 * np.pi * frequency
     safe = np.where(valid, square, 1.0)
-    modulus = density * omega**2 / safe
+    modulus = DENSITY * omega**2 / safe
     number = np.sqrt(safe)
     speed = omega / np.maximum(np.abs(number.real), 1e-12)
     each_part = spread / np.sqrt(2)

@@ -4,9 +4,13 @@ The field is relative, ``(f - f0) / f0`` in ppm, as is susceptibility (SI). A fi
 constant: susceptibility is relative to its mean over the reference region, which is 0.
 """
 
+from dataclasses import dataclass
+from typing import no_type_check
+
 import numpy as np
 import scipy.fft
 from jaxtyping import Bool, Float32
+from numba import njit
 from scipy.ndimage import gaussian_filter
 
 from scanroom.core.errors import ProtocolError
@@ -20,6 +24,18 @@ Mask = Bool[np.ndarray, "z y x"]
 Voxel = tuple[Metre, Metre, Metre]
 _MARGIN = 16
 _BLUR = 2.0
+_SMOOTH_SHARE = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """Local field [ppm] with its standard error, where it is known, and how its grid lies."""
+
+    field: Volume
+    error: Volume
+    mask: Mask
+    voxel: Voxel
+    direction: Axis
 
 
 def relative_field(off_resonance: Map, larmor: Hertz) -> tuple[Volume, Volume]:
@@ -31,11 +47,7 @@ def relative_field(off_resonance: Map, larmor: Hertz) -> tuple[Volume, Volume]:
 
 
 def truncated(
-    field: Volume,
-    error: Volume,
-    mask: Mask,
-    voxel: Voxel,
-    direction: Axis,
+    local: Local,
     *,
     threshold: float = 0.2,
     reference: Mask | None = None,
@@ -60,9 +72,9 @@ def truncated(
             f"the threshold is {threshold}; the kernel lies between -2/3 and 1/3, so that it may "
             "be above 0 and below 2/3 (Shmueli 2009). Choose 0.1 to 0.3."
         )
-    clean, spread = _prepared(field, error, mask)
-    shape = padded(field.shape, _MARGIN)
-    dipole = kernel(shape, voxel, direction)
+    clean, spread = _prepared(local)
+    shape = padded(local.field.shape, _MARGIN)
+    dipole = kernel(shape, local.voxel, local.direction)
     sign = np.where(dipole < 0, -1.0, 1.0)
     inverse = sign / np.maximum(np.abs(dipole), threshold)
     height = _mean(inverse * dipole, shape)
@@ -70,15 +82,11 @@ def truncated(
     found = convolved(clean, inverse, shape)
     square = scipy.fft.irfftn(inverse, shape) ** 2
     power = convolved(spread**2, scipy.fft.rfftn(square), shape)
-    return _map(found, np.sqrt(np.maximum(power, 0.0)), mask, error, reference)
+    return _map(found, np.sqrt(np.maximum(power, 0.0)), local, reference)
 
 
 def total_variation(
-    field: Volume,
-    error: Volume,
-    mask: Mask,
-    voxel: Voxel,
-    direction: Axis,
+    local: Local,
     *,
     edge: float = 0.05,
     magnitude: Volume | None = None,
@@ -92,9 +100,9 @@ def total_variation(
     The most probable map where the field's misfit is normal with its ``error`` and steps between
     neighbours are Laplacian of mean ``edge`` [ppm], by alternating directions of multipliers with
     one split for steps and one for weights: each move has a closed form. Where a ``magnitude`` is
-    given its steepest 30 % cost nothing. Not linear: the error is the spread over ``n_replicas`` repetitions
-    with fresh noise of the size of ``error``, blurred over neighbours; the bias towards smaller
-    contrast is not in it.
+    given its steepest 30 % cost nothing. Not linear: the error is the spread over ``n_replicas``
+    repetitions with fresh noise of the size of ``error``, blurred over neighbours; the bias
+    towards smaller contrast is not in it.
 
     Raises
     ------
@@ -112,7 +120,7 @@ def total_variation(
             f"{n_replicas} replicas and an edge of {edge} ppm are asked for; a spread needs two at "
             "least, an edge is above 0 (scanroom.mri.maps.susceptibility). Ask for 4 and 0.05."
         )
-    clean, spread = _prepared(field, error, mask)
+    clean, spread = _prepared(local)
     if not (spread > 0).any():
         raise ProtocolError(
             "the field has no standard error in any voxel; it weighs field against edges "
@@ -121,7 +129,7 @@ def total_variation(
     weight = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 0.0)
     middle = float(np.median(weight[spread > 0]))
     weight = (weight / middle).clip(max=3.0).astype(np.float32)
-    problem = _Problem(field.shape, weight, voxel, direction, 1 / (middle**2 * edge))
+    problem = _Problem(local, weight, 1 / (middle**2 * edge))
     edges = problem.edge_weights(magnitude)
 
     def solve(number: int) -> Volume:
@@ -135,73 +143,61 @@ def total_variation(
 
     found, *again = each(solve, n_replicas + 1)
     variance = np.var(again, axis=0, ddof=1)
-    sigma = np.sqrt(_blurred(variance, mask))
-    return _map(found, sigma, mask, error, reference)
+    sigma = np.sqrt(_blurred(variance, local.mask))
+    return _map(found, sigma, local, reference)
 
 
 class _Problem:
     """The steps of alternating directions for one grid; volumes are padded to a fast size."""
 
-    def __init__(
-        self,
-        own: tuple[int, int, int],
-        weight: Float32[np.ndarray, "z y x"],
-        voxel: Voxel,
-        direction: Axis,
-        strength: float,
-    ) -> None:
-        self.own = tuple(slice(n) for n in own)
-        self.shape = padded(own, _MARGIN)
-        self.dipole = kernel(self.shape, voxel, direction)
+    def __init__(self, local: Local, weight: Float32[np.ndarray, "z y x"], strength: float) -> None:
+        self.own = tuple(slice(n) for n in local.field.shape)
+        self.shape = padded(local.field.shape, _MARGIN)
+        self.dipole = kernel(self.shape, local.voxel, local.direction)
         self.square = self._wide(weight) ** 2
-        self.step = [min(voxel) / size for size in voxel]
+        self.step = np.array([min(local.voxel) / size for size in local.voxel], np.float32)
         self.strength = strength
         self.edge_penalty = 100 * strength
-        self.data_penalty = 1.0
         laplace = np.zeros((1, 1, 1))
         for axis, (n, step) in enumerate(zip(self.shape, self.step, strict=True)):
             turn = np.arange(n if axis < 2 else n // 2 + 1) / n
             part = 4 * (step * np.sin(np.pi * turn)) ** 2
             laplace = laplace + part.reshape([-1 if other == axis else 1 for other in range(3)])
-        self.system = (
-            self.edge_penalty * laplace + self.data_penalty * self.dipole**2 + 1e-9
-        ).astype(np.float32)
+        self.system = (self.edge_penalty * laplace + self.dipole**2 + 1e-9).astype(np.float32)
 
-    def edge_weights(self, magnitude: Volume | None) -> list[np.ndarray] | None:
+    def edge_weights(self, magnitude: Volume | None) -> Float32[np.ndarray, "axis z y x"]:
         """0 where the magnitude has one of its strongest edges, 1 elsewhere."""
+        weight = np.ones((3, *self.shape), np.float32)
         if magnitude is None:
-            return None
+            return weight
         wide = self._wide(magnitude.astype(np.float32))
-        size = [np.abs(part) for part in self._gradient(wide)]
         inside = self.square > 0
-        return [(part <= np.quantile(part[inside], 0.7)).astype(np.float32) for part in size]
+        for axis, step in enumerate(self.step):
+            size = step * np.abs(np.roll(wide, -1, axis) - wide)
+            weight[axis] = size <= np.quantile(size[inside], _SMOOTH_SHARE)
+        return weight
 
-    def solved(self, data: Volume, edges: list[np.ndarray] | None, n_iterations: int) -> Volume:
+    def solved(
+        self, data: Volume, edges: Float32[np.ndarray, "axis z y x"], n_iterations: int
+    ) -> Volume:
         """Susceptibility after so many rounds."""
-        field = self._wide(data)
+        field = self._wide(data) * self.square
         chi = np.zeros(self.shape, np.float32)
-        slope = [np.zeros(self.shape, np.float32) for _ in range(3)]
-        dual = [np.zeros(self.shape, np.float32) for _ in range(3)]
-        shown, lag = np.zeros_like(chi), np.zeros_like(chi)
+        dual = np.zeros((3, *self.shape), np.float32)
+        pull, shown, lag = np.zeros_like(chi), np.zeros_like(chi), np.zeros_like(chi)
         limit = np.float32(self.strength / self.edge_penalty)
         for _ in range(n_iterations):
-            pull = self.edge_penalty * self._divergence(
-                [a - b for a, b in zip(slope, dual, strict=True)]
-            )
-            right = scipy.fft.rfftn(pull.astype(np.float32))
-            right += self.data_penalty * self.dipole * scipy.fft.rfftn(shown - lag)
+            right = scipy.fft.rfftn(pull)
+            right *= np.float32(self.edge_penalty)
+            right += self.dipole * scipy.fft.rfftn(shown - lag)
             spectrum = right / self.system
             chi = scipy.fft.irfftn(spectrum, self.shape)
             made = scipy.fft.irfftn(spectrum * self.dipole, self.shape)
-            shown = (self.square * field + self.data_penalty * (made + lag)) / (
-                self.square + self.data_penalty
-            )
-            lag += made - shown
-            for axis, part in enumerate(self._gradient(chi)):
-                cut = limit if edges is None else limit * edges[axis]
-                moved = part + dual[axis]
-                slope[axis] = np.sign(moved) * np.maximum(np.abs(moved) - cut, 0)
-                dual[axis] = moved - slope[axis]
+            made += lag
+            shown = (field + made) / (self.square + np.float32(1.0))
+            lag = made - shown
+            pull[:] = 0
+            _shrink(chi, dual, edges, limit, self.step, pull)
         return np.asarray(chi[self.own])
 
     def _wide(self, volume: Volume) -> Float32[np.ndarray, "z y x"]:
@@ -209,21 +205,33 @@ class _Problem:
         whole[self.own] = volume
         return whole
 
-    def _gradient(self, volume: np.ndarray) -> list[np.ndarray]:
-        return [
-            np.float32(step) * (np.roll(volume, -1, axis) - volume)
-            for axis, step in enumerate(self.step)
-        ]
 
-    def _divergence(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Adjoint of the gradient."""
-        total = np.zeros(self.shape, np.float32)
-        for axis, (part, step) in enumerate(zip(parts, self.step, strict=True)):
-            total += np.float32(step) * (np.roll(part, 1, axis) - part)
-        return total
+@njit(cache=True, nogil=True)
+@no_type_check
+def _shrink(chi, dual, edges, limit, step, pull):
+    """Edges cut by a limit, their dual brought up to date; adds what pulls the map towards them.
+
+    What pulls is the adjoint of the gradient of (edge - dual).
+    """
+    shape = chi.shape
+    for z in range(shape[0]):
+        for y in range(shape[1]):
+            for x in range(shape[2]):
+                for axis in range(3):
+                    w = (z + (axis == 0)) % shape[0]
+                    v = (y + (axis == 1)) % shape[1]
+                    u = (x + (axis == 2)) % shape[2]
+                    moved = step[axis] * (chi[w, v, u] - chi[z, y, x]) + dual[axis, z, y, x]
+                    cut = limit * edges[axis, z, y, x]
+                    kept = max(moved - cut, np.float32(0)) + min(moved + cut, np.float32(0))
+                    dual[axis, z, y, x] = moved - kept
+                    force = step[axis] * (kept + kept - moved)
+                    pull[w, v, u] += force
+                    pull[z, y, x] -= force
 
 
-def _prepared(field: Volume, error: Volume, mask: Mask) -> tuple[Volume, Volume]:
+def _prepared(local: Local) -> tuple[Volume, Volume]:
+    field, error, mask = local.field, local.error, local.mask
     if not mask.any():
         raise ProtocolError(
             "no voxel is inside the mask; susceptibility needs a field "
@@ -247,8 +255,9 @@ def _blurred(variance: Volume, mask: Mask) -> Volume:
     return np.asarray(inside / np.maximum(share, 1e-6))
 
 
-def _map(found: Volume, sigma: Volume, mask: Mask, error: Volume, reference: Mask | None) -> Map:
+def _map(found: Volume, sigma: Volume, local: Local, reference: Mask | None) -> Map:
     """Reference the map to its mean over a region, the whole mask where none is given."""
+    mask = local.mask
     region = mask if reference is None else mask & reference
     if not region.any():
         raise ProtocolError(
@@ -260,6 +269,6 @@ def _map(found: Volume, sigma: Volume, mask: Mask, error: Volume, reference: Mas
         name="susceptibility",
         array=values.astype(np.float32),
         unit="ppm",
-        valid=mask & np.isfinite(error),
+        valid=mask & np.isfinite(local.error),
         error=np.where(mask, sigma, np.inf).astype(np.float32),
     )

@@ -1,5 +1,7 @@
 """Changes of temperature from the shift of water's resonance."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
@@ -22,27 +24,40 @@ Times = Float[np.ndarray, " echo"]
 Mask = Bool[np.ndarray, "z y x"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unheated:
+    """Tissue that stays as warm as it was, and the order of the polynomial fitted to its phase.
+
+    ``fat`` is left out of the fit and of what is valid: its resonance does not shift.
+    """
+
+    region: Mask
+    order: int = 0
+    fat: Mask | None = None
+
+
+def hertz_per_kelvin(larmor: Hertz, shift: float = SHIFT) -> float:
+    """Change of frequency with temperature."""
+    return larmor * shift
+
+
 def temperature_change(
     frames: Frames,
     baselines: Complex[np.ndarray, "baseline echo z y x"],
     times: Times,
-    larmor: Hertz,
+    rate: float,
     *,
-    reference: Mask | None = None,
-    order: int = 0,
+    unheated: Unheated | None = None,
     baseline: str = "mean",
-    fat: Mask | None = None,
     noise: float = 1.0,
-    shift: float = SHIFT,
 ) -> Map:
-    """Temperature [K] of every frame above that of the baselines.
+    """Temperature [K] of every frame above that of the baselines; ``rate`` in Hz/K.
 
-    The phase of each echo against its baseline loses a polynomial of the ``reference`` region
-    (unheated, free of fat; drift of field and receiver; none where not given), goes on from frame
-    to frame in steps below half a turn, and gives the temperature by least squares over echoes.
-    ``baseline`` is ``"mean"`` (all of them, less noise) or ``"nearest"`` (of each frame the one
-    that is most alike outside ``fat``: breathing). Not valid: dim voxels and fat, whose resonance
-    does not shift.
+    The phase of each echo against its baseline loses a polynomial of the ``unheated`` region
+    (drift of field and receiver; none where not given), goes on from frame to frame in steps below
+    half a turn, and gives the temperature by least squares over echoes. ``baseline`` is ``"mean"``
+    (all of them, less noise) or ``"nearest"`` (of each frame the one that is most alike in the
+    unheated region: breathing). Not valid: dim voxels and fat.
 
     Raises
     ------
@@ -57,40 +72,31 @@ def temperature_change(
     """
     one_of("baseline", baseline, ("mean", "nearest"), "scanroom.mri.maps.temperature")
     _refuse(frames, baselines, times)
-    outside = np.ones(frames.shape[2:], bool) if fat is None else ~fat
-    region = None if reference is None else reference & outside
+    outside, region = _regions(unheated, frames.shape[2:])
     phases, variances, bright = [], [], []
     for frame in frames:
-        base, share = _base(frame, baselines, outside if region is None else region, baseline)
+        base, share = _base(frame, baselines, region, baseline)
         variance = phase_variance(frame, noise) + share * phase_variance(base, noise)
         phase = np.angle(frame * base.conj()).astype(np.float64)
         seen = _bright(frame, noise) & _bright(base, noise)
-        if region is not None:
-            phase, variance = _undrifted(phase, variance, region & seen, order)
+        if unheated is not None:
+            phase, variance = _undrifted(phase, variance, region & seen, unheated.order)
         phases.append(phase)
         variances.append(variance)
         bright.append(seen & outside)
-    still = np.zeros_like(phases[0])
-    whole = unwrap_in_time(np.stack([still, *phases]))[1:]
-    return _kelvin(whole, np.stack(variances), np.stack(bright), times, shift * larmor)
+    whole = unwrap_in_time(np.stack([np.zeros_like(phases[0]), *phases]))[1:]
+    return _kelvin(whole, np.stack(variances), np.stack(bright), times, rate)
 
 
 def referenceless(
-    frames: Frames,
-    times: Times,
-    larmor: Hertz,
-    *,
-    surroundings: Mask,
-    order: int = 3,
-    fat: Mask | None = None,
-    noise: float = 1.0,
-    shift: float = SHIFT,
+    frames: Frames, times: Times, rate: float, *, unheated: Unheated, noise: float = 1.0
 ) -> Map:
-    """Temperature [K] above that of the ``surroundings`` of a heated spot, without a baseline.
+    """Temperature [K] above that of the surroundings of a heated spot, without a baseline.
 
-    The phase that the spot would have is that of a polynomial fitted to its surroundings, frame by
-    frame: nothing moves between a baseline and now. Fields that are not smooth across the spot are
-    taken for temperature. The error holds that of the polynomial, which grows inwards.
+    The phase that the spot would have is that of a polynomial fitted to the ``unheated``
+    surroundings, frame by frame: nothing moves between a baseline and now. Fields that are not
+    smooth across the spot are taken for temperature. The error holds that of the polynomial, which
+    grows inwards.
 
     Raises
     ------
@@ -102,21 +108,27 @@ def referenceless(
     V. Rieke et al., Magn. Reson. Med. 51, 1223 (2004), doi:10.1002/mrm.20090.
     """
     _refuse(frames, frames[:1], times)
-    outside = np.ones(frames.shape[2:], bool) if fat is None else ~fat
+    outside, region = _regions(unheated, frames.shape[2:])
     phases, variances, bright = [], [], []
     for frame in frames:
         seen = _bright(frame, noise) & outside
         phase = np.angle(frame).astype(np.float64)
-        phase, variance = _undrifted(
-            phase, phase_variance(frame, noise), surroundings & seen, order
-        )
+        variance = phase_variance(frame, noise)
+        phase, variance = _undrifted(phase, variance, region & seen, unheated.order)
         phases.append(phase)
         variances.append(variance)
         bright.append(seen)
-    whole = np.stack(phases)
-    if len(whole) > 1:
-        whole = unwrap_in_time(whole)
-    return _kelvin(whole, np.stack(variances), np.stack(bright), times, shift * larmor)
+    whole = unwrap_in_time(np.stack(phases))
+    return _kelvin(whole, np.stack(variances), np.stack(bright), times, rate)
+
+
+def _regions(unheated: Unheated | None, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
+    """What is not fat, and what of it stays unheated (all of it where that is not known)."""
+    everywhere = np.ones(shape, bool)
+    if unheated is None:
+        return everywhere, everywhere
+    outside = everywhere if unheated.fat is None else ~unheated.fat
+    return outside, unheated.region & outside
 
 
 def _refuse(frames: Frames, baselines: Frames, times: Times) -> None:
@@ -169,7 +181,7 @@ def _kelvin(
     variance: Float[np.ndarray, "frame echo z y x"],
     bright: Bool[np.ndarray, "frame z y x"],
     times: Times,
-    rate: Hertz,
+    rate: float,
 ) -> Map:
     """Temperature by least squares through the origin: phase is ``-2 pi rate t`` per kelvin."""
     slope = (-TURN * rate * times)[:, None, None, None]

@@ -18,6 +18,8 @@ _DECAYS = np.array([0.0, 25.0, 60.0, 120.0, 250.0])
 _CANDIDATES = 8
 _CHUNK = 1024
 _MISFIT = 0.1
+_STEP = 0.1e-6
+_REACH = 5e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +41,13 @@ def water_fat(
     noise: float = 1.0,
     mask: Bool[np.ndarray, "z y x"] | None = None,
     n_magnitude: int = 0,
-    smoothness: Hertz | None = None,
-    reach: Hertz | None = None,
-    peaks: Float[np.ndarray, " peak"] = PEAKS,
-    shares: Float[np.ndarray, " peak"] = SHARES,
+    spectrum: tuple[Float[np.ndarray, " peak"], Float[np.ndarray, " peak"]] = (PEAKS, SHARES),
 ) -> WaterFat:
     """Separate water from fat of several peaks that decay alike in a field that is unknown.
 
-    In every voxel the fields that explain the echoes locally best are candidates, up to ``reach``
-    on either side; of them that field is chosen which costs least as a whole, where neighbours
-    differ by about ``smoothness`` (0.1 ppm where not given). From there on each voxel is fitted on
+    In every voxel the fields that explain the echoes locally best are candidates, up to 5 ppm on
+    either side; of them that field is chosen which costs least as a whole, where neighbours differ
+    by about 0.1 ppm. From there on each voxel is fitted on
     its own: two complex amplitudes, field and decay. Of the first ``n_magnitude`` echoes only the
     magnitude counts (their phase suffers most from eddy currents). The fraction is
     ``|F| / |W + F|`` where fat prevails, else ``1 - |W| / |W + F|``, which noise leaves unbiased;
@@ -74,10 +73,9 @@ def water_fat(
         )
     inside = bright(images, noise) if mask is None else mask
     signal = np.ascontiguousarray(images[:, inside].astype(np.complex64))
+    peaks, shares = spectrum
     model = Model(times, larmor * peaks, shares / shares.sum(), n_magnitude)
-    step = 0.1e-6 * larmor if smoothness is None else smoothness
-    wide = 5e-6 * larmor if reach is None else reach
-    field, decay = _initial(signal, model, inside, noise, step, wide)
+    field, decay = _initial(signal, model, inside, noise, larmor)
     return _maps(fitted(signal, model, field, decay), signal, inside, noise)
 
 
@@ -86,12 +84,12 @@ def _initial(
     model: Model,
     mask: Bool[np.ndarray, "z y x"],
     noise: float,
-    step: Hertz,
-    reach: Hertz,
+    larmor: Hertz,
 ) -> tuple[Float[np.ndarray, " voxel"], Float[np.ndarray, " voxel"]]:
     """Field [Hz] and decay [1/s] close to the least cost of the whole image."""
     if signal.shape[1] == 0:
         return np.zeros(0), np.zeros(0)
+    step, reach = _STEP * larmor, _REACH * larmor
     late = slice(model.n_magnitude, None)
     times, kept = model.times[late], signal[late]
     n_steps = int(np.ceil(reach * (times[-1] - times[0]) * 12))
@@ -206,7 +204,7 @@ def _maps(
 
 def _spread(values: np.ndarray, mask: Bool[np.ndarray, "z y x"], fill: float) -> np.ndarray:
     kind = np.bool_ if values.dtype == bool else np.float32
-    whole = np.full(mask.shape, fill, kind)
+    whole: np.ndarray = np.full(mask.shape, fill, kind)
     whole[mask] = values
     return whole
 
@@ -231,4 +229,4 @@ def _fraction_gradient(
     shown = np.where(lean, np.abs(water), np.abs(fat))[:, None]
     own = np.where(lean[:, None], _unit(water, 0), _unit(fat, 2))
     slope = own / size - shown * both / size**2
-    return np.where(lean[:, None], -slope, slope)
+    return np.asarray(np.where(lean[:, None], -slope, slope))

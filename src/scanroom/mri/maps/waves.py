@@ -78,7 +78,7 @@ def harmonic(
             )
             total += found.phase * step ** (-time)
             main &= found.region <= 1
-        return 2 / n_times * total / (step - 1), main
+        return np.asarray(2 / n_times * total / (step - 1)), main
 
     done = each(oscillation, len(images))
     main = np.logical_and.reduce([item[1] for item in done])
@@ -157,7 +157,7 @@ def eroded(mask: Mask, radius: int, *, flat: bool = False) -> Mask:
     box = np.ones(2 * radius + 1)
     for axis in range(1 if flat else 0, 3):
         count = correlate1d(result.astype(np.float32), box, axis=axis, mode="constant")
-        result = count > 2 * radius + 0.5
+        result = np.asarray(count > 2 * radius + 0.5)
     return result
 
 
@@ -184,7 +184,7 @@ def band(field: Field, voxel: Voxel, *, lowest: float, highest: float, flat: boo
 
 
 def directed(field: Field, voxel: Voxel, direction: tuple[float, float, float]) -> Field:
-    """Keep waves that run within a right angle of a direction (z y x), weighed by its cosine squared.
+    """Keep waves that run along a direction (z y x), weighed by the cosine squared to it.
 
     The time factor is ``exp(2 pi i f t)``: a wave along n is ``exp(-i k n.r)``.
 
