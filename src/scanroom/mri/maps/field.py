@@ -7,7 +7,7 @@ from scanroom.mri.maps.echoes import Images, bright, checked
 from scanroom.mri.maps.model import Map
 from scanroom.mri.maps.unwrapping import unwrap, unwrap_echoes, wrapped
 
-_WORST = 0.5
+_WORST = 0.2
 _ISLAND = 0.01
 
 
@@ -24,7 +24,7 @@ def field_map(
     the line is that of least squares with the weights ``|image|^2``, so that an unknown phase at
     time zero (coils, pulse) drops out. Images are coil-combined with the same maps for all echoes
     (``reconstruct(..., complex_images=True)``). Not valid: dim voxels, voxels whose phase leaves
-    its line by more than 0.5 rad (fat, flow, motion), islands below a hundredth of the largest
+    its line by more than 0.2 rad beyond thrice the noise (fat, flow, motion), islands below a hundredth of the largest
     region. Of every region the mean over the shortest spacing is taken to be within half a turn.
 
     Raises
@@ -49,7 +49,8 @@ def field_map(
     left = phase - (weight * phase).sum(axis=0) / total - slope * away
     square = (weight * left**2).sum(axis=0)
     error = noise / np.sqrt(spread) / (2 * np.pi)
-    valid = inside & bright(images, noise) & (square / total < _WORST**2) & _mainland(region)
+    straight = square / total < _WORST**2 + 9 * noise**2 * len(times) / total
+    valid = inside & bright(images, noise) & straight & _mainland(region)
     return Map(
         name="off-resonance",
         array=np.where(inside, -slope / (2 * np.pi), 0.0).astype(np.float32),

@@ -188,7 +188,7 @@ def _maps(
             name=name,
             array=_spread(values, mask, 0.0),
             unit=unit,
-            valid=_spread(valid, mask, fill=False),
+            valid=_spread(valid, mask, 0.0),
             error=_spread(np.where(np.isfinite(error), error, np.inf), mask, np.inf),
             residual=_spread(rms, mask, 0.0),
         )

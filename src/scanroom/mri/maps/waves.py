@@ -112,7 +112,7 @@ def filtered(waves: Waves, taps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> W
         for axis, row in enumerate(taps):
             if len(row) > 1 or row[0] != 1:
                 result = correlate1d(result, row, axis=axis, mode="nearest")
-        return result
+        return np.asarray(result)
 
     return np.stack(each(one, len(waves)))
 
