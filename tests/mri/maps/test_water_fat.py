@@ -56,7 +56,6 @@ def test_first_echo_may_be_twisted_where_its_phase_does_not_count():
     plain = water_fat(twisted, TIMES, LARMOR, mask=BODY)
     mixed = water_fat(twisted, TIMES, LARMOR, mask=BODY, n_magnitude=1)
     away = [np.abs(one.fraction.array - GRID)[BODY].mean() for one in (plain, mixed)]
-    print(away)
     assert away[1] < 0.002
     assert away[0] > 5 * away[1]
 

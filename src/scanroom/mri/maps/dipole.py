@@ -59,7 +59,7 @@ def kernel(
 
 def frequencies(
     shape: tuple[int, int, int], voxel: tuple[Metre, Metre, Metre]
-) -> tuple[Volume, Volume, Volume]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frequencies [1/m] of a real transform along z, y, x, ready to broadcast."""
     return (
         scipy.fft.fftfreq(shape[0], voxel[0])[:, None, None],

@@ -49,8 +49,9 @@ def inverted(
     over ``radius`` voxels either way (``flat``: in the slice only, for waves that run in it): the
     fifth degree is true to 0.3 % of the squared wave number at 14 voxels per wavelength, the third
     has half the noise and is 9 % too soft or stiff there. What noise adds on average to the wave
-    that is divided by, and to both in common, is taken off. Not valid: within ``radius`` of the
-    edge, and where the wave is not thrice its noise.
+    that is divided by, and to both in common, is taken off. The error is up to a fifth too small within
+    three voxels of the edge of what is known. Not valid: within ``radius`` of the edge, and where
+    the wave is not thrice its noise.
 
     Raises
     ------

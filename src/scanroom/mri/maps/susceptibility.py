@@ -165,7 +165,7 @@ class _Problem:
             laplace = laplace + part.reshape([-1 if other == axis else 1 for other in range(3)])
         self.system = (self.edge_penalty * laplace + self.dipole**2 + 1e-9).astype(np.float32)
 
-    def edge_weights(self, magnitude: Volume | None) -> Float32[np.ndarray, "axis z y x"]:
+    def edge_weights(self, magnitude: Volume | None) -> Float32[np.ndarray, "axis wz wy wx"]:
         """0 where the magnitude has one of its strongest edges, 1 elsewhere."""
         weight = np.ones((3, *self.shape), np.float32)
         if magnitude is None:
@@ -178,7 +178,7 @@ class _Problem:
         return weight
 
     def solved(
-        self, data: Volume, edges: Float32[np.ndarray, "axis z y x"], n_iterations: int
+        self, data: Volume, edges: Float32[np.ndarray, "axis wz wy wx"], n_iterations: int
     ) -> Volume:
         """Susceptibility after so many rounds."""
         field = self._wide(data) * self.square
@@ -200,7 +200,7 @@ class _Problem:
             _shrink(chi, dual, edges, limit, self.step, pull)
         return np.asarray(chi[self.own])
 
-    def _wide(self, volume: Volume) -> Float32[np.ndarray, "z y x"]:
+    def _wide(self, volume: Volume) -> Float32[np.ndarray, "wz wy wx"]:
         whole = np.zeros(self.shape, np.float32)
         whole[self.own] = volume
         return whole

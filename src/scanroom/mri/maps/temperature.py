@@ -20,6 +20,7 @@ V. Rieke, K. Butts Pauly, J. Magn. Reson. Imaging 27, 376 (2008), doi:10.1002/jm
 Y. Ishihara et al., Magn. Reson. Med. 34, 814 (1995), doi:10.1002/mrm.1910340606.
 """
 Frames = Complex[np.ndarray, "frame echo z y x"]
+Baselines = Complex[np.ndarray, "baseline echo z y x"]
 Times = Float[np.ndarray, " echo"]
 Mask = Bool[np.ndarray, "z y x"]
 
@@ -43,7 +44,7 @@ def hertz_per_kelvin(larmor: Hertz, shift: float = SHIFT) -> float:
 
 def temperature_change(
     frames: Frames,
-    baselines: Complex[np.ndarray, "baseline echo z y x"],
+    baselines: Baselines,
     times: Times,
     rate: float,
     *,
@@ -131,7 +132,7 @@ def _regions(unheated: Unheated | None, shape: tuple[int, ...]) -> tuple[Mask, M
     return outside, unheated.region & outside
 
 
-def _refuse(frames: Frames, baselines: Frames, times: Times) -> None:
+def _refuse(frames: Frames, baselines: Baselines, times: Times) -> None:
     alike = frames.shape[1:] == baselines.shape[1:] and len(times) == frames.shape[1]
     if not alike or len(baselines) == 0 or not (times > 0).all():
         raise ProtocolError(
@@ -144,7 +145,7 @@ def _refuse(frames: Frames, baselines: Frames, times: Times) -> None:
 
 
 def _base(
-    frame: Complex[np.ndarray, "echo z y x"], baselines: Frames, region: Mask, how: str
+    frame: Complex[np.ndarray, "echo z y x"], baselines: Baselines, region: Mask, how: str
 ) -> tuple[Complex[np.ndarray, "echo z y x"], float]:
     """Image to compare with, and its variance over that of one image."""
     if how == "mean":

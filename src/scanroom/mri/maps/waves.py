@@ -207,7 +207,7 @@ def cone(
     return np.asarray(np.maximum(cosine, 0.0) ** 2)
 
 
-def frequencies(shape: tuple[int, ...], voxel: Voxel) -> list[Float[np.ndarray, "z y x"]]:
+def frequencies(shape: tuple[int, ...], voxel: Voxel) -> list[np.ndarray]:
     """Spatial frequencies [1/m] along z, y, x, origin first."""
     rows = [scipy.fft.fftfreq(n, size) for n, size in zip(shape, voxel, strict=True)]
     return [np.asarray(part) for part in np.meshgrid(*rows, indexing="ij", sparse=True)]
