@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.fft
 from jaxtyping import Bool
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Metre
@@ -54,6 +54,40 @@ def projected(
     right = outside * dipoles(square * whole)
     source = conjugate_gradients(normal, right, n_iterations=n_iterations, tolerance=1e-3)
     return np.where(mask, field - dipoles(source)[crop], 0.0).astype(np.float32)
+
+
+def boundary_value(
+    field: Volume, mask: Mask, voxel: Voxel, *, n_iterations: int = 2000
+) -> tuple[Volume, Mask]:
+    """Local field: what is left of the harmonic field with the same values on the edge (LBV).
+
+    Sources inside are taken to make no field on the edge, which is a layer of one voxel and is
+    lost. Nothing within is fitted, so that what sources make there stays whole.
+
+    References
+    ----------
+    D. Zhou et al., NMR Biomed. 27, 312 (2014), doi:10.1002/nbm.3064.
+    """
+    _refuse_empty(mask)
+    solid = np.pad(mask, 1)
+    core = binary_erosion(solid)
+    weights = [(max(voxel) / size) ** 2 for size in voxel]
+    edge = np.where(solid & ~core, np.pad(np.where(mask, field, 0.0), 1), 0.0).astype(np.float64)
+
+    def neighbours(values: np.ndarray) -> np.ndarray:
+        total = np.zeros_like(values)
+        for axis, weight in enumerate(weights):
+            total += weight * (np.roll(values, 1, axis) + np.roll(values, -1, axis))
+        return total
+
+    def normal(values: np.ndarray) -> np.ndarray:
+        return np.where(core, 2 * sum(weights) * values - neighbours(values), 0.0)
+
+    right = np.where(core, neighbours(edge), 0.0)
+    harmonic = conjugate_gradients(normal, right, n_iterations=n_iterations, tolerance=1e-6)
+    inside = (slice(1, -1),) * 3
+    known = core[inside]
+    return np.where(known, field - harmonic[inside], 0.0).astype(np.float32), known
 
 
 def mean_value(

@@ -24,8 +24,9 @@ def field_map(
     the line is that of least squares with the weights ``|image|^2``, so that an unknown phase at
     time zero (coils, pulse) drops out. Images are coil-combined with the same maps for all echoes
     (``reconstruct(..., complex_images=True)``). Not valid: dim voxels, voxels whose phase leaves
-    its line by more than 0.2 rad beyond thrice the noise (fat, flow, motion), islands below a hundredth of the largest
-    region. Of every region the mean over the shortest spacing is taken to be within half a turn.
+    its line by more than 0.2 rad beyond thrice the noise (fat, flow, motion), islands below a
+    hundredth of the largest region. Of every region the mean over the shortest spacing is taken to
+    be within half a turn.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """The field of magnetised spheres in closed form: what susceptibility maps are held against."""
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 N, EDGE = 48, 2e-3
 Z, Y, X = (np.mgrid[:N, :N, :N] - N // 2) * EDGE
@@ -47,8 +48,8 @@ def outside(direction):
 
 
 def slope(found, chi, regions, mask):
-    """Mean in sources and between them, found against true: the slope of a straight line."""
+    """Mean within sources (less their rim) and between them, found against true: the slope."""
     between = mask & ~np.logical_or.reduce([inside for inside, _ in regions])
-    places = [inside & mask for inside, _ in regions] + [between]
+    places = [binary_erosion(inside) & mask for inside, _ in regions] + [between]
     true = [(chi - chi[mask].mean())[place].mean() for place in places]
     return float(np.polyfit(true, [found[place].mean() for place in places], 1)[0])
