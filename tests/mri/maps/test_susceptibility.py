@@ -8,7 +8,7 @@ from scanroom.core.errors import ProtocolError
 from scanroom.mri.maps.background import boundary_value, mean_value, projected
 from scanroom.mri.maps.dipole import convolved, field_direction, kernel, padded
 from scanroom.mri.maps.susceptibility import Local, total_variation, truncated
-from validation.spheres import VOXEL, N, Z, outside, phantom, slope, sphere
+from validation.spheres import VOXEL, N, X, Y, Z, outside, phantom, slope, sphere
 
 OBLIQUE = (0.9, 0.1, 0.42)
 ERROR = 0.004
