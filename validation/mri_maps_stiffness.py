@@ -180,19 +180,21 @@ def inclusion() -> tuple[np.ndarray, np.ndarray, float]:
 
 def disc() -> list[Row]:
     """Disc and plate in the middle of each, two voxels from the edge between them and more."""
-    wave, modulus, cell = inclusion()
+    wave, _, cell = inclusion()
     found = inverted(clean(wave), (cell, cell, cell), 100.0, flat=True)
     n = wave.shape[-1]
     y, x = (np.mgrid[:n, :n] - n / 2 + 0.5) * cell
     radius = np.hypot(x, y)
     rows: list[Row] = []
-    for name, where, truth in (("stiff disc", radius < 0.010, 5000.0),
-                               ("plate around", (radius > 0.022) & (radius < 0.035), 2000.0)):  # fmt: skip
+    around = (radius > 0.022) & (radius < 0.035)
+    for name, where, truth in (
+        ("stiff disc", radius < 0.010, 5000.0),
+        ("plate around", around, 2000.0),
+    ):
         known = where & found.storage.valid[0]
         away = abs(float(np.median(found.storage.array[0][known])) / truth - 1)
         rows.append((f"{name} of {truth:g} Pa, relative error of the median storage modulus", away,
                      0.05, "finite differences", OLIPHANT))  # fmt: skip
-    del modulus
     return rows
 
 
