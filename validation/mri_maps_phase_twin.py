@@ -55,10 +55,11 @@ def protocol(echo_time: float, n: int = N, view: float = VIEW) -> GradientEcho:
     """One slice, spoiled, an angle so small that T1 hardly weighs."""
     geometry = Geometry(field_of_view_read=view, field_of_view_phase=view, matrix_read=n,
                         matrix_phase=n, slice_thickness=THICK)  # fmt: skip
+    small = n < N
     return GradientEcho(
-        name="phase", geometry=geometry, echo_time=echo_time, repetition_time=25e-3 if n == N else 14e-3,
-        bandwidth=500.0, flip_angle=np.deg2rad(6.0), dummies=10 if n == N else 3, excitation_duration=1.5e-3,
-        gradient_share=1.0, slew_share=0.9,
+        name="phase", geometry=geometry, echo_time=echo_time, bandwidth=500.0,
+        repetition_time=14e-3 if small else 25e-3, dummies=3 if small else 10,
+        flip_angle=np.deg2rad(6.0), excitation_duration=1.5e-3, gradient_share=1.0, slew_share=0.9,
     )  # fmt: skip
 
 
@@ -147,7 +148,8 @@ def field(folder: Path) -> list[Row]:
     water = np.where(bubble, 0.0, body).astype(np.float32)
     maps = {"proton_density": water, "t1": np.full_like(water, 0.3),
             "t2": np.full_like(water, 0.06),
-            "susceptibility": np.where(water > 0, -9.05e-6, 0.36e-6).astype(np.float32)}  # fmt: skip
+            "susceptibility": np.where(water > 0, -9.05e-6, 0.36e-6).astype(np.float32),
+            }  # fmt: skip
     subject = Subject(name="ball with a bubble", field=3.0, affine=affine, maps=maps)
     faults = dataclasses.replace(FAULTS, shim_order=1)
     times = np.array([3.0e-3, 4.1e-3, 6.9e-3])
@@ -242,7 +244,7 @@ def flow(folder: Path) -> list[Row]:
 
 
 def three_echoes(folder: Path) -> list[Row]:
-    """A scanner's phantom: the field of echoes 1 and 2 against that of 2 and 3, as noise lets them."""
+    """A scanner's phantom: the field of echoes 1 and 2 against that of 2 and 3."""
     raw = folder / "echoes.h5"
     import_twix(ECHOES.with_suffix(".dat"), ECHOES.with_suffix(".seq"), raw)
     results = reconstruct(raw, complex_images=True)
@@ -266,9 +268,9 @@ def three_echoes(folder: Path) -> list[Row]:
     apart = 1.4826 * float(np.median(np.abs(gap - np.median(gap))))
     source = "github: pulseq/tutorials, see MANIFEST.tsv"
     return [
-        (f"real phantom, fields of echoes 1, 2 and of 2, 3: spread of the difference {apart:.2f} Hz "
-         f"over the {foretold:.2f} Hz that noise foretells, less 1", abs(apart / foretold - 1), 0.2,
-         "the other pair of echoes", source),
+        ("real phantom, fields of echoes 1, 2 and of 2, 3: spread of the difference "
+         f"{apart:.2f} Hz over the {foretold:.2f} Hz that noise foretells, less 1",
+         abs(apart / foretold - 1), 0.2, "the other pair of echoes", source),
     ]  # fmt: skip
 
 

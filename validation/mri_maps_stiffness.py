@@ -228,7 +228,7 @@ def head_speed(field: Field, lowest: float = 10.0, highest: float = 80.0) -> Sti
 
 
 def volunteer() -> list[Row]:
-    """Two scans of one head, without and with inversion recovery; and how the band moves both."""
+    """Two scans of one head, without and with inversion recovery; how the band moves the first."""
     fields = [head(("0045", "0046")), head(("0047", "0048"))]
     found = [head_speed(field) for field in fields]
     both = found[0].speed.valid & found[1].speed.valid
@@ -242,11 +242,9 @@ def volunteer() -> list[Row]:
     return [
         (f"real head, two scans, relative difference of the median speed ({words})", apart, 0.1,
          "the other scan", source),
-        ("real head, two scans, 1 - correlation of the speed maps", 1 - alike, 0.5,
-         "the other scan", source),
-        ("real head, share by which the band moves the median "
-         f"({moved[0]:.2f} m/s for 5 to 80 /m, {moved[1]:.2f} for 15 to 100 /m)",
-         abs(moved[0] - moved[1]) / medians[0], 1.0, "for information: no truth", source),
+        ("real head, two scans, 1 - correlation of the speed maps (the band counts for more: "
+         f"median {moved[0]:.2f} m/s for 5 to 80 /m, {moved[1]:.2f} for 15 to 100 /m)",
+         1 - alike, 0.5, "the other scan", source),
     ]  # fmt: skip
 
 
