@@ -166,7 +166,7 @@ def _likeliest(
             "the Rician floor needs the noise, above zero everywhere (scanroom.mri.maps.decay). "
             "Give the standard deviation of the real part: 1 for images in units of their noise."
         )
-    n_echoes, shape = len(images), images.shape[1:]
+    n_echoes = len(images)
     flat = images.reshape(n_echoes, -1).astype(np.float64)
     above = np.sqrt(np.maximum(flat**2 - 2 * sigma**2, 0))
     first = fitting.fit(above, law)
@@ -205,7 +205,7 @@ def rician_information() -> Float[np.ndarray, " level"]:
 
 @njit(cache=True, nogil=True)
 def _bessel(z: float) -> tuple[float, float]:
-    """Ratio I1 / I0, and the logarithm of I0 less z; M. Abramowitz, I. A. Stegun, 9.8.1 to 9.8.4."""
+    """Ratio I1 / I0, and log(I0) - z; M. Abramowitz, I. A. Stegun 1964, 9.8.1 to 9.8.4."""
     if z < 3.75:
         t = (z / 3.75) ** 2
         i0 = 1 + t * (3.5156229 + t * (3.0899424 + t * (1.2067492 + t * (

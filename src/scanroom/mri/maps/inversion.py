@@ -23,7 +23,6 @@ def inversion_recovery(
     perfect: bool = False,
     signed: bool = False,
     noise: float | np.ndarray | None = None,
-    limits: Limits = LIMITS,
 ) -> Map:
     """Fit T1 to images, one for each inversion time along the first axis.
 
@@ -64,7 +63,7 @@ def inversion_recovery(
                 f"up to {times.max():.4g} s; each repetition is longer than its inversion time "
                 "(scanroom.mri.maps.inversion). Count it from inversion to inversion."
             )
-    law = Law(kind=kind, points=points, low=1 / limits[1], high=1 / limits[0])
+    law = Law(kind=kind, points=points, low=1 / LIMITS[1], high=1 / LIMITS[0])
     found = _ordered(images, law, signed=signed)
     shape = images.shape[1:]
     return fitting.time_map("T1", found, shape, fitting.per_voxel(noise, shape, "noise"))
