@@ -123,7 +123,7 @@ class Match:
         return out
 
 
-def build(axes: tuple[Axis, Axis], signal: Signal, *, lost: float = 1e-8) -> Dictionary:
+def build(axes: tuple[Axis, Axis], signal: Signal, *, lost: float = 1e-7) -> Dictionary:
     """Compute signals on the grid and keep as many singular vectors as leave ``lost`` of energy."""
     first, second = (axis.values for axis in axes)
     rows = each(lambda i: np.stack([signal(first[i], value) for value in second]), len(first))
