@@ -88,7 +88,8 @@ def _maps(
     rate, error, trusted, residual = parts
     good = trusted & (rate > 0)
     time = np.divide(1.0, rate, out=np.zeros_like(rate), where=good)
-    spread = np.where(good, error * time**2, np.inf)
+    spread = np.full(rate.shape, np.inf)
+    spread[good] = error[good] * time[good] ** 2
     return Decay(
         time=fitting.as_map(name, "s", (time, spread, good, residual), shape),
         rate=fitting.as_map(f"R{name[1:]}", "1/s", (rate, error, good, residual), shape),
@@ -290,7 +291,8 @@ def _climb(
                 break
             one, two = (f22 * s1 - f12 * s2) / size, (f11 * s2 - f12 * s1) / size
             out[v, 0], out[v, 1], out[v, 2] = rate, f11 / size, left
-            if one * s1 + two * s2 < 1e-12:
+            # What is left to gain: a thousandth of a standard error, squared.
+            if one * s1 + two * s2 < 1e-6:
                 out[v, 3] = 1.0 if low < rate < high else 0.0
                 break
             for _ in range(30):

@@ -157,7 +157,8 @@ def time_map(
     good = found.found & (found.rate > 0)
     time = np.zeros(found.rate.shape)
     time[good] = 1 / found.rate[good]
-    error = np.where(good, found.error(noise) * time**2, np.inf)
+    error = np.full(time.shape, np.inf)
+    error[good] = found.error(noise)[good] * time[good] ** 2
     return as_map(name, "s", (time, error, found.trusted() & good, found.residual()), shape)
 
 

@@ -141,7 +141,9 @@ def _by_flip(
         )
     rate = found.rate + np.log(np.cos(flip)) / interval
     time = np.divide(1.0, rate, out=np.zeros_like(rate), where=found.found & (rate > 0))
-    return time, np.where(time > 0, found.error(noise) * time**2, np.inf)
+    error, good = np.full(time.shape, np.inf), time > 0
+    error[good] = found.error(noise)[good] * time[good] ** 2
+    return time, error
 
 
 def _by_ratio(
