@@ -36,13 +36,11 @@ FIELD_OF_VIEW, MATRIX, DWELL = 0.2, 64, 10e-6
 SLAB, SLICE = 0.06, 5e-3
 N_COILS = 2
 N_SEEDS = 10
-LOUDER = 16.0
-"""How much louder noise is than the twin's: a voxel of 3 x 3 x 10 mm is larger than a patient's."""
 FAULTS = Faults(b0=False, shim_error=(0.0, 0.0, 0.0, 0.0), t2_prime=False, quantisation=False)
 
 SPOILING = 117.0
 REFOCUSED = 1.3
-FIRST_LOBE, LOBE, APART = 6e-3, 18e-3, 32e-3
+FIRST_LOBE, LOBE, APART = 6e-3, 18e-3, 33e-3
 EFFORT = Effort()
 
 T1 = np.array([0.25, 0.5, 0.8, 1.1, 1.5, 2.0])
@@ -305,7 +303,7 @@ def spin_echoes(
         for line in range(MATRIX):
             begin = w.now
             middle = w.excite(np.pi / 2, SLAB, np.pi / 2)
-            w.wind(line, np.pi / 2, SLAB, 1.0)
+            w.wind(MATRIX - line, np.pi / 2, SLAB, 1.0)
             turned = middle + time / 2
             if size:
                 w.until(middle + FIRST_LOBE)
@@ -315,7 +313,7 @@ def spin_echoes(
             if size:
                 w.until(middle + FIRST_LOBE + APART)
                 w.lobes(size)
-            w.readout(middle + time, MATRIX - line, REP=number) if line else w.wait(2e-3)
+            w.readout(middle + time, line, REP=number)
             w.add(w.spoiler)
             w.until(begin + repetition)
     return w.drive(), np.array(times)
@@ -335,8 +333,11 @@ class Scan:
     drive: Drive
 
 
-def scan(played: Played, n_layers: int, faults: Faults = FAULTS) -> Scan:
-    """Play once without noise, then reconstruct with the noise of every seed."""
+def scan(played: Played, n_layers: int, louder: float, faults: Faults = FAULTS) -> Scan:
+    """Play once without noise, then reconstruct with the noise of every seed.
+
+    Noise is so much ``louder`` than the twin's: 3 x 3 x 10 mm are larger than a patient's voxel.
+    """
     drive, at = played
     still = dataclasses.replace(faults, noise=False)
     twin = Twin(vials(n_layers), system=SCANNER, faults=still, n_coils=N_COILS, effort=EFFORT)
@@ -344,8 +345,8 @@ def scan(played: Played, n_layers: int, faults: Faults = FAULTS) -> Scan:
     signals = [readout.signal for readout in twin.play()]
     images, places = [], []
     for seed in range(N_SEEDS):
-        noisy = LOUDER * noise(len(signals) * signals[0].shape[1], seed, n_layers, faults)
-        spare = LOUDER * noise(8192, seed + N_SEEDS, n_layers, faults)
+        noisy = louder * noise(len(signals) * signals[0].shape[1], seed, n_layers, faults)
+        spare = louder * noise(8192, seed + N_SEEDS, n_layers, faults)
         parts = np.split(noisy, len(signals), axis=1)
         results = imaged(drive, [s + n for s, n in zip(signals, parts, strict=True)], spare)
         images.append(np.stack([result.array[0] for result in results]))

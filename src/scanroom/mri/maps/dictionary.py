@@ -23,7 +23,7 @@ from scanroom.operators.threads import each
 
 Signal = Callable[[float, float], np.ndarray]
 _BLOCK = 2048
-_N_STEPS = 40
+_N_STEPS = 60
 _COARSE = 2
 """Every second point of the grid is looked at first."""
 
@@ -123,7 +123,7 @@ class Match:
         return out
 
 
-def build(axes: tuple[Axis, Axis], signal: Signal, *, lost: float = 1e-7) -> Dictionary:
+def build(axes: tuple[Axis, Axis], signal: Signal, *, lost: float = 1e-8) -> Dictionary:
     """Compute signals on the grid and keep as many singular vectors as leave ``lost`` of energy."""
     first, second = (axis.values for axis in axes)
     rows = each(lambda i: np.stack([signal(first[i], value) for value in second]), len(first))
@@ -364,7 +364,7 @@ def _descend(
         )
         one, two = _step(found, held, damping)
         gain = found[1] * one + found[2] * two
-        if gain <= 1e-12 * found[0] or abs(one) + abs(two) < 1e-10:
+        if gain <= 1e-8 * found[0] or abs(one) + abs(two) < 1e-10:
             return x, y, True
         # Two points of the grid at once, at most: the splines are local.
         longest = max(abs(one), abs(two), 2.0)

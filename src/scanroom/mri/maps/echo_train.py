@@ -20,7 +20,7 @@ from scipy.special import ive
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Second
 from scanroom.mri.maps import fitting
-from scanroom.mri.maps.dictionary import Axis, Dictionary, Match, build, maps_of, match, signals_at
+from scanroom.mri.maps.dictionary import Axis, Dictionary, build, maps_of, match, signals_at
 from scanroom.mri.maps.model import Map
 from scanroom.physics.epg_trains import echo_train
 
@@ -98,7 +98,8 @@ def t2_of_train(
     """Find T2 and B1 from magnitudes, one image for each echo along the first axis.
 
     ``rician`` takes the floor of magnitudes for what it is, and needs the ``noise``: expectation
-    and maximisation, each round the least squares of what the signal would have been.
+    and maximisation, each round the least squares of what the signal would have been. Echoes that
+    the phase graph finds negative, where T2 is short, are taken for negative in a second round.
 
     Raises
     ------
@@ -109,17 +110,19 @@ def t2_of_train(
     fitting.series(images, np.arange(len(images), dtype=np.float64), 3, "echoes")
     data = np.abs(images).astype(np.float64).reshape(len(images), -1)
     sigma = fitting.per_voxel(noise, shape, "noise")
+    if rician and (sigma is None or not (sigma > 0).all()):
+        raise ProtocolError(
+            "the Rician floor needs the noise, above zero everywhere "
+            "(scanroom.mri.maps.echo_train). Give 1 for images in units of their noise."
+        )
+    magnitude = data
     found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
-    if rician:
-        if sigma is None or not (sigma > 0).all():
-            raise ProtocolError(
-                "the Rician floor needs the noise, above zero everywhere "
-                "(scanroom.mri.maps.echo_train). Give 1 for images in units of their noise."
-            )
-        magnitude = data
-        for _ in range(_N_ROUNDS):
-            data = _expected(magnitude, found, dictionary, sigma)
-            found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
+    for _ in range(_N_ROUNDS if rician else 1):
+        level = (dictionary.basis @ signals_at(dictionary, found.place)) * found.amplitude
+        if not rician and not (level < 0).any():
+            break
+        data = np.copysign(_expected(magnitude, level, sigma if rician else None), level)
+        found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
     within = (dictionary.compressed(data) ** 2).sum(axis=0)
     total = (data**2).sum(axis=0)
     left = np.maximum(total - within, 0) + found.left
@@ -129,11 +132,11 @@ def t2_of_train(
 
 def _expected(
     magnitude: Float[np.ndarray, "echo voxel"],
-    found: Match,
-    dictionary: Dictionary,
-    sigma: Float[np.ndarray, " voxel"],
+    level: Float[np.ndarray, "echo voxel"],
+    sigma: Float[np.ndarray, " voxel"] | None,
 ) -> Float[np.ndarray, "echo voxel"]:
     """Part of each magnitude along the signal's own phase, as it is to be expected."""
-    level = np.abs((dictionary.basis @ signals_at(dictionary, found.place)) * found.amplitude)
-    z = magnitude * level / sigma**2
+    if sigma is None:
+        return magnitude
+    z = magnitude * np.abs(level) / sigma**2
     return np.asarray(magnitude * ive(1, z) / ive(0, z))

@@ -372,7 +372,7 @@ def _refine(
             return rate, left, curve, low < rate < high
         for _ in range(30):
             new = _project(kind, rate + step, points, scale, data, work, amplitude)
-            if new[0] <= left:
+            if new[0] <= left * (1 + 1e-11):  # sums of squares are no more exact than this
                 break
             step *= 0.5
         else:

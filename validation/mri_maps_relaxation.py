@@ -1,0 +1,310 @@
+"""Relaxation times: closed forms, efficiency, the twin's hidden truth, and phantoms of four sites.
+
+Vials on the twin have B1 of a head at 3 T: 1 in the middle, 0.77 at the ring. A map's bias is the
+mean over some 20 pixels in each vial and ten seeds of noise; the worst vial counts.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanroom.mri.drive.compile.profile import cayley_klein
+from scanroom.mri.maps.model import Map
+from scanroom.mri.maps.relaxation import (
+    Train,
+    actual_flip_angle,
+    arlo,
+    decay,
+    double_angle,
+    inversion_recovery,
+    look_locker,
+    t2_of_train,
+    train_dictionary,
+    variable_flip_angle,
+)
+from scanroom.mri.twin import fields
+from scanroom.physics.epg import refocused_train
+from validation import map_laws as laws
+from validation import map_scans as scans
+from validation import nist_plates as nist
+from validation.table import markdown, say, show
+
+COMMAND = "python -m validation.mri_maps_relaxation"
+PAGE = Path("docs/reference/generated/maps-relaxation.md")
+PICTURE = Path("docs/images/maps-relaxation.png")
+
+TI = np.array([0.05, 0.15, 0.4, 0.8, 1.5, 3.0])
+TE = 5e-3 * np.arange(1, 9)
+FLIPS = np.radians([3.0, 8.0, 15.0, 25.0])
+TR = 15e-3
+SOME_T1 = np.geomspace(0.1, 3.0, 25)
+SOME_T2 = np.geomspace(5e-3, 0.3, 25)
+
+
+def worst(found: Map, truth: np.ndarray) -> float:
+    """Largest relative error; an untrusted voxel counts as wholly wrong."""
+    return float(np.where(found.valid, np.abs(found.array / truth - 1), 1.0).max())
+
+
+def each_of(law: Callable[[float], np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Signals [sample value]."""
+    return np.stack([law(float(value)) for value in values], axis=1)
+
+
+# ---------------------------------------------------------------- closed forms
+
+
+def recovery_magnitude() -> float:
+    """Polarity restored, imperfect inversion."""
+    signal = each_of(lambda t1: laws.recovery(TI, t1, 0.9, 100.0), SOME_T1)
+    return worst(inversion_recovery(np.abs(signal), TI), SOME_T1)
+
+
+def recovery_complex() -> float:
+    """Any phase."""
+    signal = each_of(lambda t1: laws.recovery(TI, t1, 0.8, 100.0), SOME_T1)
+    return worst(inversion_recovery(signal * np.exp(1j * 2.0), TI), SOME_T1)
+
+
+def recovery_repeated() -> float:
+    """Spin echoes every 3.5 s: with an imperfect inversion, and a perfect one."""
+    found = []
+    for efficiency, perfect in ((0.9, False), (1.0, True)):
+        times = TI[:5]
+        signal = each_of(
+            lambda t1, e=efficiency: laws.repeated(times, 3.5, 12e-3, t1, e, 100.0), SOME_T1
+        )
+        made = inversion_recovery(
+            np.abs(signal), times, repetition_times=3.5, echo_time=12e-3, perfect=perfect
+        )
+        found.append(worst(made, SOME_T1))
+    return max(found)
+
+
+def look_locker_by_flip() -> float:
+    """Forty pulses of 8 degrees every 60 ms; inversion of any share."""
+    flip, interval = np.radians(8.0), 60e-3
+    signal = each_of(lambda t1: laws.train_of_pulses(40, flip, interval, t1, 0.85, 1e3), SOME_T1)
+    times = interval * np.arange(1, 41)
+    return worst(look_locker(np.abs(signal), times, readout=(flip, interval)), SOME_T1)
+
+
+def look_locker_by_ratio() -> float:
+    """A recovery with a perfect inversion: A - B exp(-t / T1*), T1 = T1* (B / A - 1)."""
+    signal = each_of(
+        lambda t1: 80.0 - 80.0 * (t1 / (0.7 * t1) + 1) * np.exp(-TI / (0.7 * t1)), SOME_T1
+    )
+    return worst(look_locker(np.abs(signal), TI), SOME_T1)
+
+
+def flip_angles() -> float:
+    """With a B1 of 0.7 to 1.2."""
+    b1 = np.linspace(0.7, 1.2, len(SOME_T1))
+    signal = np.stack(
+        [laws.spoiled(FLIPS, TR, t, b, 100.0) for t, b in zip(SOME_T1, b1, strict=True)], axis=1
+    )
+    return worst(variable_flip_angle(signal, FLIPS, TR, b1=b1), SOME_T1)
+
+
+def angle_doubled() -> float:
+    """B1 of 0.3 to 1.4 at 60 and 120 degrees, magnitudes to 90 degrees, complex beyond."""
+    b1 = np.linspace(0.3, 1.4, 23)
+    once, twice = np.sin(np.pi / 3 * b1), np.sin(2 * np.pi / 3 * b1)
+    turn = 90.0 * np.exp(0.7j)
+    return worst(double_angle(once * turn, twice * turn, np.pi / 3), b1)
+
+
+def angle_actual() -> float:
+    """Intervals of 20 and 100 ms, T1 of 1 s: of first order in interval over T1."""
+    b1 = np.linspace(0.5, 1.3, 17)
+    pairs = np.array([laws.alternating(np.radians(55.0) * b, (20e-3, 0.1), 1.0) for b in b1])
+    found = actual_flip_angle(pairs[:, 0], pairs[:, 1], (20e-3, 0.1), np.radians(55.0))
+    return worst(found, b1)
+
+
+def exponential() -> float:
+    """T2 of 5 to 300 ms."""
+    signal = each_of(lambda t2: 100.0 * np.exp(-TE / t2), SOME_T2)
+    return max(
+        worst(decay(signal, TE).time, SOME_T2),
+        worst(decay(signal + 3.0, TE, floor="constant").time, SOME_T2),
+    )
+
+
+def exponential_by_arlo() -> float:
+    """Against the bias that Simpson's rule has in closed form."""
+    signal = each_of(lambda t2: 100.0 * np.exp(-TE / t2), SOME_T2)
+    kept = np.exp(-5e-3 / SOME_T2)
+    simpson = 5e-3 / 3 * (1 + 4 * kept + kept**2) / (1 - kept**2)
+    return worst(arlo(signal, TE).time, simpson)
+
+
+def stimulated() -> float:
+    """Trains of 150 to 90 degrees, by the phase graph of `physics.epg`."""
+    values = np.array([(t2, b1) for t2 in (0.02, 0.06, 0.2) for b1 in (0.5, 0.63, 0.77, 0.86)])
+    signal = np.stack(
+        [refocused_train(16, np.pi * b1, 10e-3, 1.0, t2) for t2, b1 in values], axis=1
+    )
+    # The excitation of that graph is perfect, so amplitudes differ; the course is the same.
+    one = Train(spacing=10e-3, excitation=np.array([np.pi / 2]), refocusing=np.full((16, 1), np.pi))
+    found = t2_of_train(100 * signal, train_dictionary(one))
+    return max(worst(found.t2, values[:, 0]), worst(found.b1, values[:, 1]))
+
+
+CLOSED = (
+    ("inversion recovery, magnitudes", recovery_magnitude, 1e-6, "T1 0.1 to 3 s"),
+    ("inversion recovery, complex", recovery_complex, 1e-6, "T1 0.1 to 3 s"),
+    ("inversion recovery, spin echoes, TR 3.5 s", recovery_repeated, 1e-6, "stepwise recovery"),
+    ("Look-Locker, by flip angle", look_locker_by_flip, 1e-6, "stepwise recovery"),
+    ("Look-Locker, by B / A - 1", look_locker_by_ratio, 1e-6, "closed form"),
+    ("variable flip angle, B1 0.7 to 1.2", flip_angles, 1e-6, "Ernst, Anderson 1966"),
+    ("double angle, B1 0.3 to 1.4", angle_doubled, 1e-6, "sine"),
+    ("actual flip angle, TR 20 and 100 ms", angle_actual, 0.01, "stepwise steady state"),
+    ("exponential, without and with offset", exponential, 1e-6, "closed form"),
+    ("ARLO, its own bias known", exponential_by_arlo, 1e-6, "Simpson's rule"),
+    ("echo train, T2 and B1", stimulated, 1e-3, "phase graph, Weigel 2015"),
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------- efficiency
+
+
+def efficiencies() -> list[tuple[str, tuple[float, float, float]]]:
+    """Bias, spread and reported error of each fit at a realistic SNR, over Cramer and Rao."""
+    te = 10e-3 * np.arange(1, 17)
+    one = Train(spacing=10e-3, excitation=np.array([np.pi / 2]), refocusing=np.full((16, 1), np.pi))
+    dictionary = train_dictionary(one)
+    readout = (np.radians(8.0), 60e-3)
+    shots = readout[1] * np.arange(1, 41)
+    recovered: laws.Law = lambda t1, e, a: laws.recovery(TI, t1, e, a)  # noqa: E731
+    cases: list[tuple[str, laws.Law, tuple[float, ...], float, Callable[[np.ndarray], Map]]] = [
+        ("inversion recovery, signed, T1 1 s, SNR 50", recovered, (1.0, 0.95, 50.0), 1.0,
+         lambda s: inversion_recovery(s, TI, signed=True, noise=1.0)),
+        ("inversion recovery, magnitudes, T1 1 s, SNR 50", recovered, (1.0, 0.95, 50.0), 1.0,
+         lambda s: inversion_recovery(np.abs(s), TI, noise=1.0)),
+        ("Look-Locker, T1 1 s, SNR 50", lambda t1, e, a: laws.train_of_pulses(40, *readout, t1, e, a),
+         (1.0, 0.95, 50 / np.sin(readout[0])), 1.0,
+         lambda s: look_locker(s, shots, readout=readout, signed=True, noise=1.0)),
+        ("variable flip angle, T1 1 s, SNR 50", lambda t1, a: laws.spoiled(FLIPS, TR, t1, 1.0, a),
+         (1.0, 50 / 0.0847), 1.0, lambda s: variable_flip_angle(s, FLIPS, TR, noise=1.0)),
+        ("exponential, T2* 20 ms, SNR 50", lambda t, a: a * np.exp(-TE / t), (20e-3, 50.0), 1.0,
+         lambda s: decay(s, TE, noise=1.0).time),
+        ("echo train, T2 80 ms, B1 0.8 unknown, SNR 50", lambda t, b, a: a * one.signal(t, b),
+         (0.08, 0.8, 50.0), 1.0, lambda s: t2_of_train(s, dictionary, noise=1.0).t2),
+        ("T2 80 ms of 16 echoes, SNR 50", lambda t, a: a * np.exp(-te / t), (80e-3, 50.0), 1.0,
+         lambda s: decay(s, te, name="T2", noise=1.0).time),
+    ]  # fmt: skip
+    return [(name, laws.spread(law, values, noise, fit)) for name, law, values, noise, fit in cases]
+
+
+def floors() -> dict[str, float]:
+    """Bias of T2* of 15 ms from magnitudes of an SNR of 8 that fall below the noise."""
+    level = 8.0 * np.exp(-TE / 15e-3)[:, None]
+    found: dict[str, list[float]] = {"none": [], "rician": []}
+    for seed in range(laws.N_SEEDS):
+        rng = np.random.Generator(np.random.Philox(key=[seed, 1]))
+        noise = rng.normal(size=(2, len(TE), 2000))
+        data = np.hypot(level + noise[0], noise[1])
+        for floor, values in found.items():
+            made = decay(data, TE, floor=floor, noise=1.0).rate
+            values.append(float(made.array[made.valid].mean() * 15e-3 - 1))
+    return {floor: float(np.mean(values)) for floor, values in found.items()}
+
+
+# ---------------------------------------------------------------- the twin
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OnTwin:
+    """Mean over seeds of each vial over the truth less one; spread over reported; SNR; trusted."""
+
+    name: str
+    bias: np.ndarray
+    spread: float
+    snr: float
+    trusted: float
+    picture: np.ndarray
+
+
+def compared(name: str, scan: scans.Scan, fit: Callable[[np.ndarray], Map], truth: Any) -> OnTwin:
+    """Fit every seed; compare vial by vial."""
+    maps = [fit(images) for images in scan.images]
+    bias, ratios, trusted = [], [], []
+    for region, value in zip(scan.regions, np.broadcast_to(truth, len(scan.regions)), strict=True):
+        inside = np.array([found.array[region] for found in maps])
+        valid = np.array([found.valid[region] for found in maps])
+        errors = np.array([found.error[region] for found in maps])
+        bias.append(inside[valid].mean() / value - 1)
+        trusted.append(valid.mean())
+        full = valid.all(axis=0)
+        ratios.append(np.sqrt(inside[:, full].var(axis=0, ddof=1).mean() /
+                              (errors[:, full] ** 2).mean()))  # fmt: skip
+    peak = np.max(scan.images[0], axis=0)
+    return OnTwin(
+        name=name,
+        bias=np.array(bias),
+        spread=float(np.median(ratios)),
+        snr=float(min(peak[region].mean() for region in scan.regions)),
+        trusted=float(np.min(trusted)),
+        picture=np.where(maps[0].valid & (peak > 10), maps[0].array, 0.0),
+    )
+
+
+def profile() -> tuple[np.ndarray, np.ndarray]:
+    """Flip angles of both pulses of the echo train at even places across the slice."""
+    place = np.linspace(-1.6, 1.6, 33)
+    excited = _angle(np.pi / 2, np.abs(place))
+    return excited, _angle(np.pi, np.abs(place) / scans.REFOCUSED)
+
+
+def _angle(flip: float, place: np.ndarray) -> np.ndarray:
+    alpha, beta = cayley_klein(flip, 4.0, place)
+    return 2 * np.arctan2(np.abs(beta), np.abs(alpha))
+
+
+def on_twin() -> list[OnTwin]:
+    """Every method on scans of the twin."""
+    t2_star = 1 / (1 / scans.T2 + 1 / scans.T2_PRIME)
+    say("  inversion recovery ...")
+    recovered = scans.scan(scans.inversion(TI.tolist(), 8.0), 4, 16.0)
+    say("  flip angles ...")
+    doubled = scans.scan(scans.single_angles(np.radians([60.0, 120.0]).tolist(), 10.0), 4, 6.0)
+    flips = scans.scan(scans.flip_angles(FLIPS.tolist(), TR, 2.0), 4, 2.0)
+    b1 = np.mean([double_angle(i[0], i[1], np.pi / 3).array for i in doubled.images], axis=0)
+    say("  echoes ...")
+    dephased = dataclasses.replace(scans.FAULTS, t2_prime=True)
+    echoes = scans.scan(scans.gradient_echoes(3.5e-3, 10, 3.0), 4, 16.0, dephased)
+    single = scans.scan(scans.spin_echoes([0.02, 0.04, 0.08, 0.16], 8.0), 4, 16.0)
+    train = scans.scan(scans.echo_train(12e-3, 12, 8.0), 12, 8.0)
+    excited, refocused = profile()
+    spacing = float(train.at[0])
+    played = Train(spacing=spacing, excitation=excited, refocusing=np.tile(refocused, (12, 1)))
+    dictionary = train_dictionary(played, b1=(0.5, 1.2))
+    own = b1_truth()
+    return [
+        compared("T1, inversion recovery of 6 times, 3 parameters", recovered,
+                 lambda s: inversion_recovery(s, recovered.at, noise=1.0), scans.T1),
+        compared("B1, double angle", doubled,
+                 lambda s: double_angle(s[0], s[1], np.pi / 3, noise=1.0), own),
+        compared("T1, 4 flip angles, that B1", flips,
+                 lambda s: variable_flip_angle(s, flips.at, TR, b1=b1, noise=1.0), scans.T1),
+        compared("T2*, 10 gradient echoes", echoes,
+                 lambda s: decay(s, echoes.at, floor="rician", noise=1.0).time, t2_star),
+        compared("T2, 4 single spin echoes", single,
+                 lambda s: decay(s, single.at, name="T2", floor="rician", noise=1.0).time,
+                 scans.T2),
+        compared("T2, 12 echoes of a train, phase graph, profile, B1 unknown", train,
+                 lambda s: t2_of_train(s, dictionary, noise=1.0, rician=True).t2, scans.T2),
+        compared("T2, the same train taken for an exponential", train,
+                 lambda s: decay(s, train.at, name="T2", floor="rician", noise=1.0).time,
+                 scans.T2),
+    ]  # fmt: skip
+
+
+def b1_truth() -> np.ndarray:
+    """The transmit field the twin has, at the vials."""
+    places = np.column_stack([scans.centres(), np.zeros(len(scans.centres()))])
+    return np.abs(fields.transmit(places, scans.SCANNER.larmor, scans.FAULTS))
