@@ -372,13 +372,16 @@ def _descend(
         new_y = min(max(y + 2 * two / longest, 0.0), ends[1])
         _signal(splines, (new_x, new_y), weights, signal)
         _project(data, signal, tried)
-        if tried[0] < found[0]:
-            x, y, damping = new_x, new_y, damping * 0.01
+        share = (found[0] - tried[0]) / gain  # of what the slopes promised; overshoot brings less
+        if share < 0.5:
+            damping = max(damping, 0.05) * 4
+        elif share > 0.8:
+            damping *= 0.1
+        if share > 0:
+            x, y = new_x, new_y
             found[:] = tried
         elif damping > 1e9:
             return x, y, True
-        else:
-            damping = max(damping, 1e-6) * 10
     return x, y, False
 
 

@@ -20,7 +20,15 @@ from scipy.special import ive
 from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Second
 from scanroom.mri.maps import fitting
-from scanroom.mri.maps.dictionary import Axis, Dictionary, build, maps_of, match, signals_at
+from scanroom.mri.maps.dictionary import (
+    Axis,
+    Dictionary,
+    Match,
+    build,
+    maps_of,
+    match,
+    signals_at,
+)
 from scanroom.mri.maps.model import Map
 from scanroom.physics.epg_trains import echo_train
 
@@ -110,18 +118,14 @@ def t2_of_train(
     fitting.series(images, np.arange(len(images), dtype=np.float64), 3, "echoes")
     data = np.abs(images).astype(np.float64).reshape(len(images), -1)
     sigma = fitting.per_voxel(noise, shape, "noise")
-    if rician and (sigma is None or not (sigma > 0).all()):
-        raise ProtocolError(
-            "the Rician floor needs the noise, above zero everywhere "
-            "(scanroom.mri.maps.echo_train). Give 1 for images in units of their noise."
-        )
-    magnitude = data
     found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
-    for _ in range(_N_ROUNDS if rician else 1):
-        level = (dictionary.basis @ signals_at(dictionary, found.place)) * found.amplitude
-        if not rician and not (level < 0).any():
-            break
-        data = np.copysign(_expected(magnitude, level, sigma if rician else None), level)
+    if rician:
+        for _ in range(_N_ROUNDS):
+            signed = _expected(data, predicted(found, dictionary), sigma)
+            found = match(dictionary.compressed(signed), dictionary, n_starts=_N_VALLEYS)
+        data = signed
+    elif (predicted(found, dictionary) < 0).any():
+        data = np.copysign(data, predicted(found, dictionary))
         found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
     within = (dictionary.compressed(data) ** 2).sum(axis=0)
     total = (data**2).sum(axis=0)
@@ -130,13 +134,21 @@ def t2_of_train(
     return Refocused(t2=t2, b1=b1)
 
 
+def predicted(found: Match, dictionary: Dictionary) -> Float[np.ndarray, "echo voxel"]:
+    """Echoes at what was found, with their sign."""
+    return np.asarray((dictionary.basis @ signals_at(dictionary, found.place)) * found.amplitude)
+
+
 def _expected(
     magnitude: Float[np.ndarray, "echo voxel"],
     level: Float[np.ndarray, "echo voxel"],
     sigma: Float[np.ndarray, " voxel"] | None,
 ) -> Float[np.ndarray, "echo voxel"]:
     """Part of each magnitude along the signal's own phase, as it is to be expected."""
-    if sigma is None:
-        return magnitude
+    if sigma is None or not (sigma > 0).all():
+        raise ProtocolError(
+            "the Rician floor needs the noise, above zero everywhere "
+            "(scanroom.mri.maps.echo_train). Give 1 for images in units of their noise."
+        )
     z = magnitude * np.abs(level) / sigma**2
-    return np.asarray(magnitude * ive(1, z) / ive(0, z))
+    return np.asarray(np.copysign(magnitude * ive(1, z) / ive(0, z), level))
