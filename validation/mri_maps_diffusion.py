@@ -262,7 +262,8 @@ def claims() -> list[dict[str, Any]]:
     )
     if head.at_hand():
         text += (
-            f"\n## A head\n\n{head.SOURCE}: b = 0 and 16 directions at 930 s/mm2; one of 20 slices.\n\n"
+            f"\n## A head\n\n{head.SOURCE}: b = 0 and 16 directions at 930 s/mm2, one of twenty "
+            "slices.\n\n"
             "![MD, FA and direction](../../images/maps-diffusion.png)\n"
         )
     PAGE.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ References
 M. Weigel, J. Magn. Reson. Imaging 41, 266 (2015), doi:10.1002/jmri.24619.
 """
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Complex, Float
 from numba import njit
@@ -15,6 +17,7 @@ from scanroom.core.units import Hertz, Ratio, Second
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def echo_train(
     excitation: float, refocusing: np.ndarray, spacing: Second, t1: Second, t2: Second
 ) -> Float[np.ndarray, " echo"]:
@@ -49,6 +52,7 @@ def echo_train(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def gradient_train(
     flip: np.ndarray,
     phase: np.ndarray,

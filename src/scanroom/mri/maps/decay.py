@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -205,6 +206,7 @@ def rician_information() -> Float[np.ndarray, " level"]:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _bessel(z: float) -> tuple[float, float]:
     """Ratio I1 / I0, and log(I0) - z; M. Abramowitz, I. A. Stegun 1964, 9.8.1 to 9.8.4."""
     if z < 3.75:
@@ -225,6 +227,7 @@ def _bessel(z: float) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _likelihood(
     data: np.ndarray, times: np.ndarray, amplitude: float, rate: float, sigma: float
 ) -> float:
@@ -238,6 +241,7 @@ def _likelihood(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _scores(
     data: np.ndarray,
     times: np.ndarray,
@@ -268,6 +272,7 @@ def _scores(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _climb(
     data: np.ndarray,
     times: np.ndarray,

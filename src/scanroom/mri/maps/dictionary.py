@@ -11,6 +11,7 @@ D. F. McGivney et al., IEEE Trans. Med. Imaging 33, 2311 (2014), doi:10.1109/TMI
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -251,6 +252,7 @@ def _grid(dictionary: Dictionary, n_parts: int) -> tuple[list[np.ndarray], list[
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _weights(place: float, n_points: int, out: np.ndarray) -> int:
     """Four cubic splines at a place and their slopes, and the first of their coefficients."""
     low = min(max(int(place), 0), n_points - 2)
@@ -266,6 +268,7 @@ def _weights(place: float, n_points: int, out: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _signal(
     splines: np.ndarray, place: tuple[float, float], weights: np.ndarray, out: np.ndarray
 ) -> None:
@@ -286,6 +289,7 @@ def _signal(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _evaluate(splines: np.ndarray, place: np.ndarray, out: np.ndarray) -> None:
     """Compressed signals at many places."""
     weights = np.empty((2, 2, 4))
@@ -296,6 +300,7 @@ def _evaluate(splines: np.ndarray, place: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _project(data: np.ndarray, signal: np.ndarray, found: np.ndarray) -> None:
     """Slopes and normal equations at a place; ``found`` is left, g1, g2, n11, n12, n22, re, im."""
     power, h = 0.0, data[0] * 0
@@ -327,6 +332,7 @@ def _project(data: np.ndarray, signal: np.ndarray, found: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _step(found: np.ndarray, held: tuple[bool, bool], damping: float) -> tuple[float, float]:
     """Step of Levenberg and Marquardt along the axes that are not held at an end."""
     n11, n12, n22 = found[3] * (1 + damping), found[4], found[5] * (1 + damping)
@@ -343,6 +349,7 @@ def _step(found: np.ndarray, held: tuple[bool, bool], damping: float) -> tuple[f
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _descend(
     splines: np.ndarray,
     data: np.ndarray,
@@ -386,6 +393,7 @@ def _descend(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _search(splines: np.ndarray, data: np.ndarray, start: np.ndarray, out: np.ndarray) -> None:
     """Every voxel: both places, left, information (3), ended, inside (2), amplitude (2)."""
     ends = (splines.shape[0] - 3.0, splines.shape[1] - 3.0)

@@ -9,6 +9,7 @@ J. Veraart et al., NeuroImage 81, 335 (2013), doi:10.1016/j.neuroimage.2013.05.0
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -201,6 +202,7 @@ def _tensor(out: np.ndarray, unit: float, n_images: int, shape: tuple[int, ...])
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _rotate(matrix: np.ndarray, vectors: np.ndarray, p: int, q: int) -> None:
     """One of Jacobi's rotations: the element (p, q) becomes zero."""
     if matrix[p, q] == 0.0:
@@ -222,6 +224,7 @@ def _rotate(matrix: np.ndarray, vectors: np.ndarray, p: int, q: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _own_axes(matrix: np.ndarray, vectors: np.ndarray) -> None:
     """Eigenvalues of a symmetric matrix, falling along its diagonal, and eigenvectors."""
     vectors[:] = np.eye(3)
@@ -240,6 +243,7 @@ def _own_axes(matrix: np.ndarray, vectors: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _inverse(normal: np.ndarray) -> bool:
     """Invert a symmetric positive matrix in place, by Gauss and Jordan; False if it is none."""
     n = len(normal)
@@ -260,6 +264,7 @@ def _inverse(normal: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _weighted(
     data: np.ndarray,
     design: np.ndarray,
@@ -295,6 +300,7 @@ def _weighted(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _spread(slope: np.ndarray, covariance: np.ndarray) -> float:
     """Standard error of a function of the six elements, by its slopes."""
     total = 0.0
@@ -305,6 +311,7 @@ def _spread(slope: np.ndarray, covariance: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _pair(one: np.ndarray, two: np.ndarray, out: np.ndarray) -> None:
     """Slopes of u.D.v by xx, yy, zz, xy, xz, yz."""
     out[0], out[1], out[2] = one[0] * two[0], one[1] * two[1], one[2] * two[2]
@@ -314,6 +321,7 @@ def _pair(one: np.ndarray, two: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _described(covariance: np.ndarray, sigma: float, out: np.ndarray) -> None:
     """From six elements (0-5) to eigenvalues (6-8), axes (9-11), measures (15-18), errors (19-23).
 
@@ -358,6 +366,7 @@ def _described(covariance: np.ndarray, sigma: float, out: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _tensors(
     data: np.ndarray, design: np.ndarray, start: np.ndarray, sigma: np.ndarray, out: np.ndarray
 ) -> None:

@@ -12,6 +12,7 @@ J. K. Barral et al., Magn. Reson. Med. 64, 1057 (2010), doi:10.1002/mrm.22497 (i
 """
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -236,6 +237,7 @@ def series(images: np.ndarray, times: np.ndarray, least: int, name: str) -> np.n
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _columns(
     kind: int, rate: float, x: float, y: float, z: float
 ) -> tuple[float, float, float, float]:
@@ -260,6 +262,7 @@ def _columns(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _table(kind: int, rates: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Orthonormal columns at every rate [rate column sample]."""
     n = len(points)
@@ -284,6 +287,7 @@ def _table(kind: int, rates: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _nearest(table: np.ndarray, data: np.ndarray) -> tuple[int, float]:
     """Row of the table that explains most of the data, and how much."""
     best, most = 0, -1.0
@@ -301,6 +305,7 @@ def _nearest(table: np.ndarray, data: np.ndarray) -> tuple[int, float]:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _project(
     kind: int,
     rate: float,
@@ -350,6 +355,7 @@ def _project(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _refine(
     law: tuple[int, float, float],
     rate: float,
@@ -385,6 +391,7 @@ def _refine(
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _turned(data: np.ndarray, n_negative: int, signed: np.ndarray) -> None:
     """Give the first samples a minus."""
     for p in range(data.shape[0]):
@@ -393,6 +400,7 @@ def _turned(data: np.ndarray, n_negative: int, signed: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _polarities(table: np.ndarray, data: np.ndarray, signed: np.ndarray) -> tuple[int, int]:
     """The two likeliest numbers of negative samples, by the table.
 
@@ -414,6 +422,7 @@ def _polarities(table: np.ndarray, data: np.ndarray, signed: np.ndarray) -> tupl
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _fit_block(
     law: tuple[int, float, float],
     search: tuple[np.ndarray, np.ndarray, bool],
