@@ -39,7 +39,7 @@ def test_a_slice_profile_is_taken_into_account(dictionary):
 
 def test_the_error_is_the_spread(dictionary):
     rng = np.random.default_rng(2)
-    signal = 100 * TRAIN.signal(0.08, 0.85)
+    signal = 400 * TRAIN.signal(0.08, 0.85)
     found = t2_of_train(signal[:, None] + rng.normal(size=(16, 3000)), dictionary, noise=1.0)
     assert found.t2.valid.mean() > 0.99
     # A spread of 3000 is known to 1.3 %.
@@ -59,8 +59,8 @@ def test_the_floor_of_magnitudes_does_not_lengthen_t2(dictionary):
 
 
 def test_what_cannot_be_is_refused(dictionary):
-    with pytest.raises(ProtocolError, match="places"):
-        Train(spacing=1e-2, excitation=np.ones(3), refocusing=np.ones((4, 2)))
+    with pytest.raises(ProtocolError, match="times above 0"):
+        Train(spacing=0.0, excitation=np.ones(3), refocusing=np.ones((4, 3)))
     with pytest.raises(ProtocolError, match="16 samples"):
         t2_of_train(np.ones((5, 1)), dictionary)
     with pytest.raises(ProtocolError, match="needs the noise"):

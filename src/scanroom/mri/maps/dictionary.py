@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from numba import njit
 
 from scanroom.core.errors import ProtocolError
-from scanroom.mri.maps.fitting import LARGEST_MISFIT, as_map
+from scanroom.mri.maps.fitting import as_map
 from scanroom.mri.maps.model import Map
 from scanroom.operators.threads import each
 
@@ -212,7 +212,8 @@ def maps_of(
     """Maps of both quantities; ``squares`` are those left, those of the signal, and samples.
 
     A quantity that is found at the end of its range is not trusted; the other then counts as if
-    that one were known.
+    that one were known. How much the signal leaves does not matter by itself: frames may be noisy,
+    or undersampled, and many.
     """
     left, total, n_samples = squares
     parts = 2 if np.iscomplexobj(found.amplitude) else 1
@@ -221,7 +222,7 @@ def maps_of(
         spread = left / n_free if n_free > 0 else np.full(left.shape, np.inf)
     else:
         spread = noise**2
-    described = found.ended & (left <= LARGEST_MISFIT**2 * total) & (total > 0)
+    described = found.ended & (total > 0)
     variance = found.covariance()
     made = []
     for number, axis in enumerate(dictionary.axes):
