@@ -23,10 +23,10 @@ from scanroom.mri.maps.model import Map
 from scanroom.operators.threads import each
 
 Signal = Callable[[float, float], np.ndarray]
-_BLOCK = 2048
+_BLOCK = 512
 _N_STEPS = 60
-_COARSE = 2
-"""Every second point of the grid is looked at first."""
+_COARSE = 3
+"""Every third point of the grid is looked at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,14 +170,14 @@ def match(coefficients: np.ndarray, dictionary: Dictionary, *, n_starts: int = 1
     splines = dictionary.splines.astype(kind)
     single = np.complex64 if np.issubdtype(kind, np.complexfloating) else np.float32
     rows, places = _grid(dictionary, n_starts)
-    rows = [row.astype(single) for row in rows]
+    rows = [np.ascontiguousarray(row.T, dtype=single) for row in rows]
     numbers = np.zeros((n_voxels, 11))
 
     def block(number: int) -> None:
         some = slice(number * _BLOCK, min((number + 1) * _BLOCK, n_voxels))
         data = np.ascontiguousarray(flat[:, some].T, dtype=kind)
-        given = flat[:, some].astype(single)
-        best = [np.abs(row @ given).argmax(axis=0) for row in rows]
+        given = np.ascontiguousarray(flat[:, some].T, dtype=single)
+        best = [np.abs(given @ row).argmax(axis=1) for row in rows]
         start = np.stack([at[k] for at, k in zip(places, best, strict=True)], axis=1)
         _search(splines, data, start, numbers[some])
 
@@ -276,17 +276,18 @@ def _signal(
     """Compressed signal at a place and its slopes along both axes."""
     i = _weights(place[0], splines.shape[0] - 2, weights[0])
     j = _weights(place[1], splines.shape[1] - 2, weights[1])
-    out[:] = 0
-    for a in range(4):
-        for b in range(4):
-            whole = weights[0, 0, a] * weights[1, 0, b]
-            one = weights[0, 1, a] * weights[1, 0, b]
-            two = weights[0, 0, a] * weights[1, 1, b]
-            for r in range(splines.shape[2]):
-                value = splines[i + a, j + b, r]
-                out[0, r] += whole * value
-                out[1, r] += one * value
-                out[2, r] += two * value
+    one, two = weights[0], weights[1]
+    for r in range(splines.shape[2]):
+        value, along, across = splines[0, 0, r] * 0, splines[0, 0, r] * 0, splines[0, 0, r] * 0
+        for a in range(4):
+            first, second = splines[i + a, j, r], splines[i + a, j + 1, r]
+            third, fourth = splines[i + a, j + 2, r], splines[i + a, j + 3, r]
+            row = two[0, 0] * first + two[0, 1] * second + two[0, 2] * third + two[0, 3] * fourth
+            rise = two[1, 0] * first + two[1, 1] * second + two[1, 2] * third + two[1, 3] * fourth
+            value += one[0, a] * row
+            along += one[1, a] * row
+            across += one[0, a] * rise
+        out[0, r], out[1, r], out[2, r] = value, along, across
 
 
 @njit(cache=True, nogil=True)

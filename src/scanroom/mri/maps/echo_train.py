@@ -34,8 +34,6 @@ from scanroom.physics.epg_trains import echo_train
 
 _N_T2, _N_B1 = 96, 33
 _N_ROUNDS = 12
-_N_VALLEYS = 2
-"""Too much and too little refocusing look alike: both sides are searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,20 +116,30 @@ def t2_of_train(
     fitting.series(images, np.arange(len(images), dtype=np.float64), 3, "echoes")
     data = np.abs(images).astype(np.float64).reshape(len(images), -1)
     sigma = fitting.per_voxel(noise, shape, "noise")
-    found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
+    found = _matched(data, dictionary)
+    level = predicted(found, dictionary)
     if rician:
+        magnitude = data
         for _ in range(_N_ROUNDS):
-            signed = _expected(data, predicted(found, dictionary), sigma)
-            found = match(dictionary.compressed(signed), dictionary, n_starts=_N_VALLEYS)
-        data = signed
-    elif (predicted(found, dictionary) < 0).any():
-        data = np.copysign(data, predicted(found, dictionary))
-        found = match(dictionary.compressed(data), dictionary, n_starts=_N_VALLEYS)
+            data = _expected(magnitude, level, sigma)
+            found = _matched(data, dictionary)
+            level = predicted(found, dictionary)
+    elif (turned := (level < 0).any(axis=0)).any():
+        data[:, turned] = np.copysign(data[:, turned], level[:, turned])
+        again = _matched(data[:, turned], dictionary)
+        for name in ("place", "amplitude", "information", "left", "ended", "inside"):
+            getattr(found, name)[turned] = getattr(again, name)
     within = (dictionary.compressed(data) ** 2).sum(axis=0)
     total = (data**2).sum(axis=0)
     left = np.maximum(total - within, 0) + found.left
     t2, b1 = maps_of(found, dictionary, (left, total, len(images)), sigma, shape)
     return Refocused(t2=t2, b1=b1)
+
+
+def _matched(data: Float[np.ndarray, "echo voxel"], dictionary: Dictionary) -> Match:
+    """Match from both sides of a B1 of 1, where the range has both."""
+    n_starts = 2 if dictionary.axes[1].high > 1 else 1
+    return match(dictionary.compressed(data), dictionary, n_starts=n_starts)
 
 
 def predicted(found: Match, dictionary: Dictionary) -> Float[np.ndarray, "echo voxel"]:
