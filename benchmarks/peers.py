@@ -37,6 +37,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             # torch first, as below.
             Peer("pulserver", (("torch==2.13.0",), ("pulserver==0.4.7",))),
             Peer("mrzero", (("torch==2.13.0",), ("MRzeroCore==1.2.0",))),
+            Peer("dipy", (("dipy==1.12.1",),)),
             # hazen asks for two builds of OpenCV; the one without a window system must come last.
             Peer(
                 "hazen",
