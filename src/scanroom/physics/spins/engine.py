@@ -25,6 +25,7 @@ from scanroom.physics.spins.layout import (
     tables_of,
     windows_of,
 )
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import (
     Pulses,
     Runs,
@@ -96,6 +97,7 @@ def simulate(
         tables = tables_of(program, (position, arrays.offset, arrays.transmit), pool)
         kinds = (pulses_of(program, arrays, tables), windows_of(program))
         runs = _runs(arrays, program, kinds[0], tables, settings.tolerance)
+        saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
         touched = np.flatnonzero(np.isinf(runs.change).any(axis=1))
         work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
         columns = arrays.weight.shape[1]
@@ -108,7 +110,8 @@ def simulate(
                 program, first, last, columns, needs(runs.fastest_r2, kinds[1])
             )
             sums = np.zeros((LANES, size), np.float32)
-            stage = Stage(arrays, runs, events, *kinds, settings.tolerance, settings.silence)
+            limits = (settings.tolerance, settings.silence)
+            stage = Stage(arrays, runs, events, *kinds, *limits, saturation)
             jobs = [
                 pool.submit(play_lane, stage, mine, sums[lane], control.stop)
                 for lane, mine in enumerate(work)
