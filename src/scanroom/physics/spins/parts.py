@@ -56,18 +56,23 @@ def saturation_of(
     coarse = [int(np.ceil(time / _LONGEST_PIECE)) for time in durations]
     parts = [_cut(program, kind, n) for kind, n in zip(kinds, fine, strict=True)]
     pieces = [_cut(program, kind, n) for kind, n in zip(kinds, coarse, strict=True)]
-    flat = [part for row in parts for part in row]
-    played = replace(
+    shapes: dict[tuple[int, int], tuple[int, Envelope]] = {}
+    played = []
+    for row in parts:
+        for at, part in enumerate(row):
+            place, _ = shapes.setdefault((part.kind.envelope, at), (len(shapes), part.envelope))
+            played.append(replace(part.kind, envelope=place))
+    shorter = replace(
         program,
-        envelopes=tuple(part.envelope for part in flat),
-        pulses=tuple(replace(part.kind, envelope=at) for at, part in enumerate(flat)),
+        envelopes=tuple(envelope for _, envelope in shapes.values()),
+        pulses=tuple(played),
     )
     position = np.stack([arrays.x, arrays.y, arrays.z, *arrays.further])
-    tables = tables_of(played, (position, arrays.offset, arrays.transmit), pool)
+    tables = tables_of(shorter, (position, arrays.offset, arrays.transmit), pool)
     acts = np.zeros((len(runs) - 1 if coupled else 0, len(kinds)), np.uint8)
     saturation = Saturation(
         _pieces(parts, program.n_axes),
-        pulses_of(played, arrays, tables),
+        pulses_of(shorter, arrays, tables),
         _pieces(pieces, program.n_axes),
         acts,
         line_table() if coupled else np.zeros((2, 0)),

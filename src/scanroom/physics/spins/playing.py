@@ -127,6 +127,7 @@ class Scratch(NamedTuple):
     lanes: np.ndarray
     angle: np.ndarray
     product: np.ndarray
+    generator: np.ndarray
     left: np.ndarray
 
 
@@ -150,6 +151,7 @@ def new_scratch(longest, columns, n_taps, coupled):
         np.empty((N_ENTRIES, _LANE)),
         np.empty(_LANE),
         np.empty((more, 4, 5)),
+        np.empty((4, 6)),
         np.empty(more),
     )
 
@@ -268,7 +270,8 @@ def _add_tabulated(spins, first, last, saturation, part, scratch):
             offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[part]
             strength = pulses.strength[part] * spins.transmit[j]
             interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
-            add_part(spins, j, saturation, part, scratch.entry, scratch.product[i])
+            room = (scratch.product[i], scratch.generator, scratch.matrices[0])
+            add_part(spins, j, saturation, part, scratch.entry, room)
 
 
 @njit(cache=True, nogil=True)
@@ -283,7 +286,8 @@ def _add_stepped(spins, first, last, saturation, part, scratch):
             j = begin + i
             if spins.bound.to_bound[j] > 0.0:
                 entry = scratch.lanes[:, i]
-                add_part(spins, j, saturation, part, entry, scratch.product[j - first])
+                room = (scratch.product[j - first], scratch.generator, scratch.matrices[0])
+                add_part(spins, j, saturation, part, entry, room)
 
 
 @njit(cache=True, nogil=True)

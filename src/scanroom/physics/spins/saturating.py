@@ -21,7 +21,7 @@ from numba import njit
 
 from scanroom.physics.lineshape import absorption
 from scanroom.physics.spins.precession import along, recover
-from scanroom.physics.spins.rotations import affine_map
+from scanroom.physics.spins.rotations import turn_of
 
 # Terms of the series of an exponential, exact to 2e-9 where rows sum up to less than this.
 _TERMS, _SMALL = 5, 0.1
@@ -115,26 +115,29 @@ def _generator(entry, rates, duration, out):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _follow(matrix, largest, product, work):
+def _follow(matrix, largest, product):
     """Multiply a product by the exponential of an affine matrix: its series, in few steps."""
     steps = max(1, int(math.ceil(largest / _SMALL)))
-    for _ in range(steps):
-        work[:] = product
-        for power in range(_TERMS, 0, -1):
-            scale = 1.0 / (power * steps)
-            for column in range(5):
-                x, y, z, b = (
-                    work[0, column],
-                    work[1, column],
-                    work[2, column],
-                    work[3, column],
-                )
-                last = 1.0 if column == 4 else 0.0
+    for column in range(5):
+        added = 1.0 if column == 4 else 0.0
+        for _ in range(steps):
+            x, y, z, b = (
+                product[0, column],
+                product[1, column],
+                product[2, column],
+                product[3, column],
+            )
+            for power in range(_TERMS, 0, -1):
                 for row in range(4):
                     more = matrix[row, 0] * x + matrix[row, 1] * y + matrix[row, 2] * z
-                    more += matrix[row, 3] * b + matrix[row, 4] * last
-                    work[row, column] = product[row, column] + scale * more
-        product[:] = work
+                    matrix[row, 5] = more + matrix[row, 3] * b + matrix[row, 4] * added
+                scale = 1.0 / (power * steps)
+                x = product[0, column] + scale * matrix[0, 5]
+                y = product[1, column] + scale * matrix[1, 5]
+                z = product[2, column] + scale * matrix[2, 5]
+                b = product[3, column] + scale * matrix[3, 5]
+            product[0, column], product[1, column] = x, y
+            product[2, column], product[3, column] = z, b
 
 
 @njit(cache=True, nogil=True)
@@ -148,8 +151,12 @@ def start_products(products):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def add_part(spins, j, saturation, part, entry, product):
-    """Multiply the product of one spin by a part of a pulse, given by its table's ``entry``."""
+def add_part(spins, j, saturation, part, entry, room):
+    """Multiply the product of one spin by a part of a pulse, given by its table's ``entry``.
+
+    ``room`` are the product and places to work: 4 x 6 and 3 x 3 numbers.
+    """
+    product, matrix, rotation = room
     parts, bound = saturation.parts, spins.bound
     duration = parts.duration[part]
     kept = math.exp(-saturated(spins, j, parts, part, saturation.line) / 2.0)
@@ -160,20 +167,16 @@ def add_part(spins, j, saturation, part, entry, product):
         float(bound.to_free[j]),
         float(bound.r1[j]),
     )
-    matrix, work, turned = np.empty((4, 5)), np.empty((4, 5)), np.empty(12)
     largest = _generator(entry, rates, duration, matrix)
-    product[3] *= kept
-    _follow(matrix, largest, product, work)
-    affine_map(entry, (0.0, 0.0, 0.0), duration, np.empty((4, 3, 3)), turned)
-    work[:] = product
-    for row in range(3):
-        for column in range(5):
-            product[row, column] = (
-                turned[3 * row] * work[0, column]
-                + turned[3 * row + 1] * work[1, column]
-                + turned[3 * row + 2] * work[2, column]
-            )
-    product[3] *= kept
+    for column in range(5):
+        product[3, column] *= kept
+    _follow(matrix, largest, product)
+    turn_of(entry, rotation)
+    for column in range(5):
+        x, y, z = product[0, column], product[1, column], product[2, column]
+        for row in range(3):
+            product[row, column] = rotation[row, 0] * x + rotation[row, 1] * y + rotation[row, 2] * z
+        product[3, column] *= kept
 
 
 @njit(cache=True, nogil=True)
