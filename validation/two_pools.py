@@ -4,16 +4,16 @@ The state is (x, y, z of the free pool, z of the bound one, 1). Nothing here is 
 engine but the programme and the isochromats it is given.
 """
 
+import itertools
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm
 
 from scanroom.physics.spins.ensemble import Spins
-from scanroom.physics.spins.program import PULSE, Program
+from scanroom.physics.spins.program import PULSE, Program, PulseKind
 
 CENTRE = 1500.0
 TWO_PI = 2 * np.pi
@@ -29,7 +29,7 @@ def bare_line(x: float) -> float:
 
     near = 10.0 ** -np.arange(1, 7)
     knots = np.sort(np.concatenate([[0.0, magic, 1.0], magic * (1 - near), magic + near / 3]))
-    parts = zip(knots[:-1], knots[1:], strict=True)
+    parts = itertools.pairwise(knots)
     total = sum(quad(integrand, a, b, epsabs=1e-13, epsrel=1e-10)[0] for a, b in parts)
     return float(np.sqrt(2 / np.pi) * total)
 
@@ -40,9 +40,7 @@ def line(offset: float, t2: float) -> float:
     if abs(offset) >= CENTRE:
         return t2 * bare_line(TWO_PI * abs(offset) * t2)
     step = 1.0
-    low, here, high = (
-        t2 * bare_line(TWO_PI * (CENTRE + more) * t2) for more in (-step, 0.0, step)
-    )
+    low, here, high = (t2 * bare_line(TWO_PI * (CENTRE + more) * t2) for more in (-step, 0.0, step))
     slope = (high - low) / (2 * step)
     return here + slope * (offset**2 - CENTRE**2) / (2 * CENTRE)
 
@@ -64,7 +62,7 @@ def generator(who: Spins, i: int, pulse: complex, offset: float, absorbed: float
     )
 
 
-def frequency(program: Program, kind: Any, who: Spins, i: int) -> float:
+def frequency(kind: PulseKind, who: Spins, i: int) -> float:
     """Offset of one isochromat from a pulse [Hz]."""
     return float(who.position[i] @ kind.gradient + who.offset[i] - kind.frequency)
 
@@ -81,7 +79,7 @@ def pulse_matrix(program: Program, at: int, who: Spins, i: int) -> np.ndarray:
     """What a kind of pulse does in its own frame, step by step."""
     kind = program.pulses[at]
     envelope = program.envelopes[kind.envelope]
-    offset = frequency(program, kind, who, i)
+    offset = frequency(kind, who, i)
     absorbed = line(offset, float(who.bound[i, 3]))
     total = np.eye(5)
     for step, time in zip(envelope.step, np.diff(envelope.edge), strict=True):
@@ -92,36 +90,32 @@ def pulse_matrix(program: Program, at: int, who: Spins, i: int) -> np.ndarray:
 
 def played(program: Program, who: Spins) -> np.ndarray:
     """Transverse magnetisation of every isochromat at the middle sample of every window."""
-    rows = []
-    for i in range(len(who)):
-        state = np.array([0.0, 0.0, 1.0, 1.0, 1.0])
-        now, moment, known = 0.0, np.zeros(program.n_axes), {}
-        free: dict[float, np.ndarray] = {}
-        row = []
+    return np.array([_followed(program, who, i) for i in range(len(who))]).T
 
-        def drift(
-            until: float, to: np.ndarray, i: int = i, free: dict[float, np.ndarray] = free
-        ) -> np.ndarray:
-            time = round(until - now, 12)
-            if time not in free:
-                free[time] = expm(time * generator(who, i, 0j, 0.0, 0.0))
-            angle = TWO_PI * (float(who.position[i] @ (to - moment)) + who.offset[i] * time)
-            return turned(angle) @ free[time] @ state
 
-        for at in range(len(program.event)):
-            times, moments, kind = program.time[at], program.moment[at], int(program.kind[at])
-            if program.event[at] != PULSE:
-                m = drift(times[2], moments[2])
-                row.append(m[0] + 1j * m[1])
-                continue
-            state = drift(times[0], moments[0])
-            if kind not in known:
-                known[kind] = pulse_matrix(program, kind, who, i)
-            begin, end = TWO_PI * program.turns[at]
-            state = turned(end) @ known[kind] @ turned(-begin) @ state
-            now, moment = times[1], moments[1]
-        rows.append(row)
-    return np.array(rows).T
+def _followed(program: Program, who: Spins, i: int) -> list[complex]:
+    """`played` of one isochromat."""
+    state = np.array([0.0, 0.0, 1.0, 1.0, 1.0])
+    now, moment, seen = 0.0, np.zeros(program.n_axes), []
+    pulses: dict[int, np.ndarray] = {}
+    free: dict[float, np.ndarray] = {}
+    for at in range(len(program.event)):
+        kind, is_pulse = int(program.kind[at]), program.event[at] == PULSE
+        instant = 0 if is_pulse else 2
+        time = round(program.time[at, instant] - now, 12)
+        if time not in free:
+            free[time] = expm(time * generator(who, i, 0j, 0.0, 0.0))
+        turns = who.position[i] @ (program.moment[at, instant] - moment) + who.offset[i] * time
+        arrived = turned(TWO_PI * float(turns)) @ free[time] @ state
+        if not is_pulse:
+            seen.append(complex(arrived[0], arrived[1]))
+            continue
+        if kind not in pulses:
+            pulses[kind] = pulse_matrix(program, kind, who, i)
+        begin, end = TWO_PI * program.turns[at]
+        state = turned(end) @ pulses[kind] @ turned(-begin) @ arrived
+        now, moment = program.time[at, 1], program.moment[at, 1]
+    return seen
 
 
 def integrated(

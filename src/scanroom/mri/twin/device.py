@@ -33,6 +33,7 @@ from scanroom.mri.twin.sampling import (
     voxel_size,
     with_peaks,
 )
+from scanroom.mri.twin.transfer import longitudinal, refuse_transfer
 from scanroom.physics.amplifier import amplify
 from scanroom.physics.coils import head_array
 from scanroom.physics.fat import split
@@ -128,6 +129,7 @@ class Twin:
                 "diffusion is asked for with flow or with the engine isochromats, whose points do "
                 "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
             )
+        refuse_transfer(subject, wanted=self.faults.transfer)
         self._array = head_array(n_coils)
         self._lock = threading.Lock()
         self._control = Control()
@@ -398,7 +400,7 @@ class Twin:
             affine=subject.affine,
             offset=self._offset()[x, y, z].astype(np.float64) + more * self.system.larmor,
             slope=slope,
-            r1=rate(maps["t1"][x, y, z]),
+            **longitudinal(subject, (x, y, z), wanted=faults.transfer),
             r2=rate(maps["t2"][x, y, z]),
             r2_prime=r2_prime,
             transmit=fields.transmit(position, self.system.larmor, faults),
@@ -466,7 +468,7 @@ class Twin:
         return Spins(
             position=self._courses.place(grains.position, self._velocity(x, y, z)),
             offset=offset,
-            r1=rate(maps["t1"][x, y, z]),
+            **longitudinal(self.subject, (x, y, z), wanted=faults.transfer),
             r2=rate(maps["t2"][x, y, z]),
             transmit=fields.transmit(grains.position, self.system.larmor, faults),
             weight=weight,

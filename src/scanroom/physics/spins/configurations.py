@@ -66,7 +66,7 @@ class Work(NamedTuple):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def new_work(length, coupled=False):
+def new_work(length, coupled=False):  # noqa: FBT002
     """Room for the configurations of a run of at most ``length`` spins, a multiple of 16."""
     return Work(
         np.zeros((2, _SLOTS * 2 * length), np.float32),

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex64, Float, Float32, Int
 
 from scanroom.physics.spins.gridding import columns_of
-from scanroom.physics.spins.pools import N_RATES, bound_arrays
+from scanroom.physics.spins.pools import bound_arrays
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
 
@@ -24,7 +24,7 @@ class Spins:
     Axes of ``position`` beyond the third are further field coordinates (see `Program`).
     ``transmit`` is the relative transmit field; ``weight`` is what one unit of transverse
     magnetisation, relative to equilibrium, adds to each coil's signal. ``bound`` has no columns, or
-    those of `pools.N_RATES`: what each isochromat exchanges with bound protons.
+    those that `pools.N_RATES` counts: what each isochromat exchanges with bound protons.
     """
 
     position: Float[np.ndarray, "spin axis"]

@@ -1,5 +1,6 @@
 """Pulses cut in parts, laid out for the kernels that saturate bound protons."""
 
+import itertools
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -102,7 +103,7 @@ def _cut(program: Program, kind: PulseKind, n_parts: int) -> list[_Cut]:
     place = np.searchsorted(envelope.edge, (edge[1:] + edge[:-1]) / 2) - 1
     step = envelope.step[place]
     parts = []
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in itertools.pairwise(ends.tolist()):
         middle = (edge[1:] + edge[:-1]) / 2
         mine = np.flatnonzero((middle > begin) & (middle < end))
         own = np.append(edge[mine], edge[mine[-1] + 1])

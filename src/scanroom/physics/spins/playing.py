@@ -134,7 +134,7 @@ class Scratch(NamedTuple):
 @njit(cache=True, nogil=True)
 @no_type_check
 def new_scratch(longest, columns, n_taps, coupled):
-    """Room for the plans of a run of at most ``longest`` spins; is any ``coupled`` to a pool?"""
+    """Room for the plans of a run of at most ``longest`` spins, ``coupled`` to a pool or not."""
     more = longest if coupled else 0
     return Scratch(
         np.full(_SLOTS, -1, np.int64),

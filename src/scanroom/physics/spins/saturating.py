@@ -117,7 +117,7 @@ def _generator(entry, rates, duration, out):
 @no_type_check
 def _follow(matrix, largest, product):
     """Multiply a product by the exponential of an affine matrix: its series, in few steps."""
-    steps = max(1, int(math.ceil(largest / _SMALL)))
+    steps = max(1, math.ceil(largest / _SMALL))
     for column in range(5):
         added = 1.0 if column == 4 else 0.0
         for _ in range(steps):
@@ -175,7 +175,9 @@ def add_part(spins, j, saturation, part, entry, room):
     for column in range(5):
         x, y, z = product[0, column], product[1, column], product[2, column]
         for row in range(3):
-            product[row, column] = rotation[row, 0] * x + rotation[row, 1] * y + rotation[row, 2] * z
+            product[row, column] = (
+                rotation[row, 0] * x + rotation[row, 1] * y + rotation[row, 2] * z
+            )
         product[3, column] *= kept
 
 
