@@ -72,7 +72,7 @@ class Voxels:
     diffusion: Float32[np.ndarray, "term voxel_or_none"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
-    bound: Float32[np.ndarray, "voxel_or_none rate"] = field(
+    bound: Float32[np.ndarray, "coupled_or_none rate"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
 
@@ -271,7 +271,7 @@ def tissues(
     r2_prime: Float32[np.ndarray, " voxel"],
     diffusion: Float32[np.ndarray, " voxel"] | None = None,
     *,
-    bound: Float32[np.ndarray, "voxel_or_none rate"] | None = None,
+    bound: Float32[np.ndarray, "coupled_or_none rate"] | None = None,
     nearby: float = _NEARBY,
 ) -> (
     tuple[

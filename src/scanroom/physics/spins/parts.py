@@ -129,8 +129,6 @@ def _cut(program: Program, kind: PulseKind, n_parts: int) -> list[_Cut]:
 
 def _sweep(step: Complex[np.ndarray, " step"], length: Float[np.ndarray, " step"]) -> Hertz:
     """Mean frequency that a shape adds to its own, by power: that of its turning phase."""
-    power: Second = float(np.square(np.abs(step)) @ length)
-    if len(step) < 2 or power <= 0:
-        return 0.0
-    turned = float((step[:-1] * np.conj(step[1:])).imag.sum())
-    return turned / (2 * np.pi * power)
+    pairs = step[:-1] * np.conj(step[1:])
+    power: Second = float(np.abs(pairs) @ (length[:-1] + length[1:])) / 2
+    return float(pairs.imag.sum()) / (2 * np.pi * power) if power > 0 else 0.0
