@@ -51,17 +51,42 @@ def steps_of(sequence: pypulseq.Sequence) -> Steps:
 
 
 def _areas(gradient: object, edge: np.ndarray) -> np.ndarray:
-    """Integral of a trapezoid between edges, exact: its running area is quadratic in pieces."""
+    """Integral of straight lines between edges, exact: the running area is quadratic in pieces."""
     if gradient is None:
         return np.zeros(len(edge) - 1)
-    knots = np.cumsum([gradient.delay, gradient.rise_time, gradient.flat_time, gradient.fall_time])
-    height = gradient.amplitude * np.array([0.0, 1.0, 1.0, 0.0])
+    knots, height = _lines(gradient)
     every = np.union1d(edge, knots)
     amplitude = np.interp(every, knots, height, left=0.0, right=0.0)
     running = np.concatenate(
         [[0.0], np.cumsum(np.diff(every) * (amplitude[1:] + amplitude[:-1]) / 2)]
     )
     return np.diff(running[np.searchsorted(every, edge)])
+
+
+def _lines(gradient: object) -> tuple[np.ndarray, np.ndarray]:
+    """Knots of a trapezoid, or of a shape: its samples, and its values at begin and end."""
+    if gradient.type == "trap":
+        lengths = [gradient.delay, gradient.rise_time, gradient.flat_time, gradient.fall_time]
+        return np.cumsum(lengths), gradient.amplitude * np.array([0.0, 1.0, 1.0, 0.0])
+    time = np.concatenate([[0.0], gradient.tt, [gradient.shape_dur]])
+    height = np.concatenate([[gradient.first], gradient.waveform, [gradient.last]])
+    inside = np.concatenate([[gradient.tt[0] > 0], np.ones(len(gradient.tt), bool),
+                             [gradient.tt[-1] < gradient.shape_dur]])  # fmt: skip
+    return gradient.delay + time[inside], height[inside]
+
+
+def thinned(steps: Steps, wanted: np.ndarray) -> Steps:
+    """Only some of the samples, by number: what lies between them becomes one step.
+
+    Exact, because free precession and relaxation are; pulses keep their steps.
+    """
+    keep = np.zeros(len(steps.value), bool)
+    keep[np.flatnonzero(steps.sampled)[wanted]] = True
+    pulse = (steps.value[:, 4:] != 0).any(axis=1)
+    ends = keep | pulse | np.append(pulse[1:], True)
+    ends[-1] = True
+    starts = np.append(0, np.flatnonzero(ends)[:-1] + 1)
+    return Steps(np.add.reduceat(steps.value, starts, axis=0), keep[ends], steps.phase[ends])
 
 
 def _field(pulse: object, middle: np.ndarray) -> np.ndarray:

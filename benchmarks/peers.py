@@ -34,6 +34,8 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         for peer in (
             Peer("blochsimulator", (("blochsimulator==2.9.5", "pypulseq==1.5.0.post1"),)),
             # torch first, and fixed: MRzeroCore alone would fetch a gigabyte of GPU libraries.
+            # torch first, as below.
+            Peer("pulserver", (("torch==2.13.0",), ("pulserver==0.4.7",))),
             Peer("mrzero", (("torch==2.13.0",), ("MRzeroCore==1.2.0",))),
             # hazen asks for two builds of OpenCV; the one without a window system must come last.
             Peer(

@@ -4,8 +4,9 @@ import numpy as np
 import pypulseq
 import pytest
 
-from benchmarks.isochromats import signal, steps_of
+from benchmarks.isochromats import signal, steps_of, thinned
 from benchmarks.mri_simulation import SYSTEM, _block, _phase, _read
+from benchmarks.mri_spiral import echo_planar, spiral
 
 WATER = {
     "proton_density": np.array([0.7]),
@@ -55,3 +56,21 @@ def test_steps_fill_the_sequence_and_keep_every_sample():
     steps = steps_of(line())
     assert steps.value[:, 0].sum() == pytest.approx(line().duration()[0])
     assert steps.sampled.sum() == 128
+
+
+def test_thinned_steps_give_the_same_samples():
+    steps, place = steps_of(line(np.pi / 2)), np.array([[0.03, -0.02, 0.0]])
+    wanted = np.array([0, 1, 40, 127])
+    few = thinned(steps, wanted)
+    assert len(few.value) < len(steps.value)
+    assert signal(few, place, WATER) == pytest.approx(signal(steps, place, WATER)[wanted], rel=1e-9)
+
+
+def test_spiral_and_ramps_write_pypulseqs_trajectory():
+    place = np.array([[0.05, 0.03, 0.0]])
+    for design in (spiral, echo_planar):
+        sequence = design()
+        found = signal(thinned(steps_of(sequence), np.arange(0, 6000, 500)), place, WATER)
+        k = sequence.calculate_kspace()[0][:, :6000:500]
+        turns = np.angle(found * np.exp(2j * np.pi * (place[0] @ k)))
+        assert np.abs(np.angle(np.exp(1j * (turns - turns[0])))).max() < 2e-3

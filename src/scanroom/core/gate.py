@@ -81,6 +81,8 @@ def _absorb(mark: "hashlib.blake2b", value: Any) -> None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         mark.update(f"<{type(value).__qualname__}".encode())
         for field in dataclasses.fields(value):
+            if getattr(value, field.name) is None:  # what a drive lacks leaves no mark
+                continue
             mark.update(f"|{field.name}=".encode())
             _absorb(mark, getattr(value, field.name))
     elif isinstance(value, Mapping):

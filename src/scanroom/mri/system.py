@@ -20,7 +20,7 @@ PULSEQ_GAMMA: HertzPerTesla = 42.576e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """One scanner's magnet, amplifiers and clocks."""
+    """One scanner's magnet, amplifiers and clocks; ``n_transmit`` counts transmit channels."""
 
     name: str
     field: Tesla
@@ -36,6 +36,7 @@ class System:
     window_dead_time: Second = 10e-6
     max_window_samples: int = 8192
     gamma: HertzPerTesla = PULSEQ_GAMMA
+    n_transmit: int = 1
     source: str = ""
 
     @property

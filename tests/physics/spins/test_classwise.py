@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
+from scanroom.physics.spins import classwise, lots
 from scanroom.physics.spins.classes import Voxels, classes_of, slice_axis
 from scanroom.physics.spins.classwise import error_bound, simulate_classes
 from scanroom.physics.spins.continuum import Boxes, Lost, simulate_boxes
@@ -276,3 +277,14 @@ def test_only_selection_and_encoding_along_the_axes_of_the_lattice_has_classes()
     assert slice_axis(line.program(), affine, 0.1) is None
     flat = Timeline().pulse(1.0, 0.0, INSTANT).window(8, 1e-5, (1e5, 0, 0)).program()
     assert slice_axis(flat, affine, 0.1) == 2
+
+
+def test_who_is_frugal_leaves_as_soon_as_images_are_too_many(monkeypatch):
+    line, voxels = _train(), _voxels()
+    plain = np.array(_classwise(line, voxels, frugal=True))
+    assert np.array_equal(plain, np.array(_classwise(line, voxels)))
+    monkeypatch.setattr(classwise, "_FEW_LOTS", 0)
+    monkeypatch.setattr(classwise, "_SHARED", 1e9)
+    monkeypatch.setattr(lots, "courses", None)  # what costs most is never asked for
+    with pytest.raises(classwise.CrowdedError, match="sets of images"):
+        _classwise(line, voxels, frugal=True)

@@ -48,3 +48,23 @@ def test_every_window_has_sums_of_its_own():
     assert len(np.unique(taken)) == len(taken) == 14 + 7
     assert taken[-1] < size
     assert (events.grid_place[~windows] == -1).all()
+
+
+@pytest.mark.parametrize("shots", [1, 2, 5])
+def test_a_stretch_holds_no_more_shots_than_asked_and_cuts_none(shots):
+    program = _program()
+    ends = list(stretches(program, 16, None, shots))
+    counts = [int((program.event[a:b] == WINDOW).sum()) for a, b in ends]
+    assert sum(counts) == 14
+    assert max(counts) == 2 * shots  # two windows between pulses
+
+
+def test_windows_of_shots_have_no_sums():
+    program = _program()
+    needs = (np.ones(2, bool), np.ones(2, bool))
+    taken = program.event == WINDOW
+    taken[: len(taken) // 2] = False
+    events, _ = events_of(program, 0, len(program.event), 16, needs, taken)
+    windows = program.event == WINDOW
+    assert ((events.direct_place >= 0) == (windows & ~taken)).all()
+    assert (events.grid_place[windows] >= 0).all()

@@ -53,6 +53,17 @@ class Pulses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shims:
+    """Weights of the transmit channels (RF shims), and the set that each pulse is played with.
+
+    Channel c plays a pulse times ``weight[set, c]``; -1 of ``of_pulse`` is the scanner's own mode.
+    """
+
+    weight: Complex[np.ndarray, "set channel"]
+    of_pulse: Int[np.ndarray, " pulse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
     """Every receiver window (ADC event) in order of time.
 
@@ -90,7 +101,8 @@ class Drive:
     Gradient axes are the scanner's own x, y, z, which we take as RAS+ (x grows towards the
     subject's right, y towards anterior, z towards superior). Amplitudes stay in Hz/m and
     Hz (gamma G / 2 pi), as in Pulseq, so
-    that a drive does not depend on the nucleus; limits and hardware convert.
+    that a drive does not depend on the nucleus; limits and hardware convert. Without ``shims``
+    every pulse is played in the scanner's own mode.
     """
 
     name: str
@@ -102,6 +114,7 @@ class Drive:
     rasters: Rasters
     definitions: tuple[tuple[str, str], ...]
     version: tuple[int, int, int]
+    shims: Shims | None = None
 
     @property
     def duration(self) -> Second:

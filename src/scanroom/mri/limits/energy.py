@@ -18,10 +18,16 @@ def pulse_edges(drive: Drive) -> tuple[Float[np.ndarray, " pulse"], Float[np.nda
 
 
 def busiest(
-    drive: Drive, per_shape: Float[np.ndarray, " shape"], span: Second, floor: Second = 0.0
+    drive: Drive,
+    per_shape: Float[np.ndarray, " shape"],
+    span: Second,
+    floor: Second = 0.0,
+    *,
+    factor: Float[np.ndarray, " pulse"] | None = None,
 ) -> float:
     """Largest mean over any ``span`` of a quantity each pulse adds, per second.
 
+    A pulse adds what its shape does, times its own ``factor`` where there is one.
     A pulse counts in full when it begins within the span, so the value is never too small. With a
     ``floor`` a sequence shorter than the span is taken to be repeated without a pause: it is
     averaged over its own duration, or the floor where that is longer.
@@ -31,7 +37,8 @@ def busiest(
         return 0.0
     order = np.argsort(pulses.start, kind="stable")
     start = pulses.start[order]
-    total = np.concatenate([[0.0], np.cumsum(per_shape[pulses.shape[order]])])
+    added = per_shape[pulses.shape] if factor is None else per_shape[pulses.shape] * factor
+    total = np.concatenate([[0.0], np.cumsum(added[order])])
     within = np.searchsorted(start, start + span, side="left")
     time = span if floor <= 0 else min(span, max(floor, drive.duration))
     return float((total[within] - total[:-1]).max()) / time

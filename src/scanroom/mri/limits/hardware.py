@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scanroom.core.gate import Limit
 from scanroom.core.units import Ratio, Second
 from scanroom.mri.drive.model import Drive
+from scanroom.mri.limits.channels import channel_limit, loudest, per_pulse
 from scanroom.mri.limits.energy import busiest, pulse_edges
 from scanroom.mri.limits.sound import sound
 from scanroom.mri.system import System
@@ -40,6 +41,7 @@ def hardware_limits(system: System) -> tuple[Limit, ...]:
         *_rasters(system),
         *_timing(system, sheet),
         *_transmitter(system, sheet),
+        channel_limit(system),
     )
 
 
@@ -194,17 +196,19 @@ def _beyond(drive: Drive) -> float:
 
 def _transmitter(system: System, sheet: str) -> tuple[Limit, ...]:
     def peak(drive: Drive) -> float:
-        used = np.unique(drive.pulses.shape)
-        return max(
-            (float(np.abs(drive.shapes[i].step).max(initial=0.0)) for i in used), default=0.0
-        )
+        peaks = np.array([np.abs(shape.step).max(initial=0.0) for shape in drive.shapes])
+        if not len(drive.pulses.shape):
+            return 0.0
+        return float((peaks[drive.pulses.shape] * per_pulse(drive, loudest)).max())
 
     def on_time(drive: Drive) -> float:
         return busiest(drive, np.array([s.edge[-1] - s.edge[0] for s in drive.shapes]), DUTY_TIME)
 
     def power(drive: Drive) -> float:
         squares = np.array([np.sum(np.abs(s.step) ** 2 * np.diff(s.edge)) for s in drive.shapes])
-        return busiest(drive, squares, DUTY_TIME) / (system.max_b1 * system.gamma) ** 2
+        factor = per_pulse(drive, loudest) ** 2
+        mean = busiest(drive, squares, DUTY_TIME, factor=factor)
+        return mean / (system.max_b1 * system.gamma) ** 2
 
     assumed = "assumed rating of the reference transmitter; replace it by the amplifier's own"
     return (

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from scanroom.core.gate import Limit
-from scanroom.core.units import Hertz, Kilogram, Second, WattPerKilogram
+from scanroom.core.units import Hertz, Kilogram, Ratio, Second, WattPerKilogram
 from scanroom.mri.drive.model import Drive
+from scanroom.mri.limits.channels import all_power, per_pulse, worst_mode
 from scanroom.mri.limits.energy import busiest
 from scanroom.mri.limits.sound import sound
 from scanroom.mri.system import System
@@ -57,14 +58,17 @@ def head_sar_per_square_tesla(frequency: Hertz, head_mass: Kilogram) -> float:
     return float(BRAIN_CONDUCTIVITY * turn**2 * square_radius / (10 * BRAIN_DENSITY))
 
 
-def mean_square_b1(drive: Drive, gamma: float, span: Second) -> float:
+def mean_square_b1(drive: Drive, gamma: float, span: Second, worst: Ratio = 1.0) -> float:
     """Largest mean of B1 squared [T^2] in any ``span``.
 
+    A pulse with an RF shim counts with the power of all its channels times ``worst``, which is how
+    much more than the scanner's own mode the worst phases deposit.
     A sequence shorter than six minutes may be followed by itself: averages longer than ten seconds
     are then taken over its own duration.
     """
     squares = np.array([np.sum(np.abs(s.step) ** 2 * np.diff(s.edge)) for s in drive.shapes])
-    return busiest(drive, squares, span, SHORT) / gamma**2
+    factor = per_pulse(drive, lambda weight: worst * all_power(weight))
+    return busiest(drive, squares, span, SHORT, factor=factor) / gamma**2
 
 
 def sar_limits(
@@ -73,24 +77,31 @@ def sar_limits(
     """Whole-body and head SAR over six minutes and ten seconds."""
     body = body_sar_per_square_tesla(system.larmor, body_mass)
     head = head_sar_per_square_tesla(system.larmor, head_mass)
+    worst = worst_mode(system)
     parts = (
         ("whole-body", body, BODY_CEILING[mode], BODY_SOURCE),
         ("head", head, HEAD_CEILING, HEAD_SOURCE),
     )
     return tuple(
-        _limit(part, rate, ceiling * factor, (span, system.gamma), f"{mode} mode; model: {source}")
+        _limit(
+            part,
+            rate,
+            ceiling * factor,
+            (span, system.gamma, worst),
+            f"{mode} mode; model: {source}",
+        )
         for part, rate, ceiling, source in parts
         for span, factor in ((LONG, 1.0), (SHORT, SHORT_FACTOR))
     )
 
 
 def _limit(
-    part: str, rate: float, ceiling: WattPerKilogram, over: tuple[Second, float], source: str
+    part: str, rate: float, ceiling: WattPerKilogram, over: tuple[Second, float, Ratio], source: str
 ) -> Limit:
-    span, gamma = over
+    span, gamma, worst = over
 
     def measure(drive: Drive) -> float:
-        return rate * mean_square_b1(drive, gamma, span)
+        return rate * mean_square_b1(drive, gamma, span, worst)
 
     return Limit(
         name=f"{part} SAR over {'6 min' if span == LONG else '10 s'}",

@@ -20,7 +20,7 @@ def sound(measure: Callable[[Drive], float]) -> Callable[[Drive], float]:
 
 
 def is_finite(drive: Drive) -> bool:
-    """Whether every time, amplitude and phase is a finite number."""
+    """Whether every time, amplitude, phase and weight is a finite number."""
     pulses, windows = drive.pulses, drive.windows
     arrays = [
         *(array for axis in drive.gradients for array in (axis.time, axis.amplitude)),
@@ -29,5 +29,6 @@ def is_finite(drive: Drive) -> bool:
         *(windows.start, windows.dwell, windows.frequency, windows.phase),
         *windows.modulation,
         drive.block_edge,
+        *(() if drive.shims is None else (drive.shims.weight,)),
     ]
     return all(bool(np.isfinite(array).all()) for array in arrays)

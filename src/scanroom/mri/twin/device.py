@@ -17,19 +17,21 @@ from scanroom.core.units import Second
 from scanroom.mri.drive.model import Drive
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.system import System
-from scanroom.mri.twin import fields
+from scanroom.mri.twin import fields, transmitting
 from scanroom.mri.twin.courses import Courses
 from scanroom.mri.twin.effort import Effort
 from scanroom.mri.twin.faults import MAX_COILS, Faults
 from scanroom.mri.twin.programme import programme
 from scanroom.mri.twin.receiving import Chain, covariance_of
 from scanroom.mri.twin.sampling import (
+    VELOCITY,
     Isochromats,
     cut,
     diffuses,
     diffusion_at,
     isochromats,
     rate,
+    speed,
     voxel_size,
     with_peaks,
 )
@@ -50,7 +52,6 @@ from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
-VELOCITY = ("velocity_x", "velocity_y", "velocity_z")
 Weigh = Callable[[Second], Complex64[np.ndarray, "spin coil"]]
 
 
@@ -67,14 +68,6 @@ def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"]) -> int | None
     if not len(gradients) or not np.any(gradients, axis=1).all():
         return None
     return int(np.abs(gradients @ affine[:3, :3]).sum(axis=0).argmax())
-
-
-def _speed(subject: Subject) -> float:
-    """Of what flows fastest in the subject [m/s]."""
-    parts = [
-        subject.maps[name].astype(np.float64) ** 2 for name in VELOCITY if name in subject.maps
-    ]
-    return float(np.sqrt(np.max(sum(parts)))) if parts else 0.0
 
 
 def _loudest(spins: list[Spins]) -> float:
@@ -117,7 +110,7 @@ class Twin:
                 f"dead channels are {self.faults.dead}; there are 0 to {n_coils - 1} "
                 "(scanroom.mri.twin). Name channels that exist."
             )
-        self._courses = Courses(self.faults, system.larmor, _speed(subject))
+        self._courses = Courses(self.faults, system.larmor, speed(subject))
         if not self._courses.plain and self.effort.engine in {"classes", "continuum"}:
             raise ProtocolError(
                 f"the engine {self.effort.engine} is asked for with motion, flow or fields that "
@@ -131,6 +124,7 @@ class Twin:
             )
         refuse_transfer(subject, wanted=self.faults.transfer)
         self._array = head_array(n_coils)
+        self._weights = transmitting.own_mode(system, self.faults)
         self._lock = threading.Lock()
         self._control = Control()
         self._armed: tuple[Drive, str, Program] | None = None
@@ -170,6 +164,7 @@ class Twin:
             If the twin is playing.
         """
         drive = cleared.open()
+        transmitting.weights_of(drive, self.system.n_transmit)
         program = programme(
             self._amplified(drive), self._courses.timeline(drive), diffusing=self._diffuses
         )
@@ -252,7 +247,7 @@ class Twin:
         chosen = np.asarray(subject.maps["proton_density"] > 0)
         centre = np.argwhere(chosen) @ subject.affine[:3, :3].T + subject.affine[:3, 3]
         half_diagonal = np.linalg.norm(voxel_size(subject)) / 2
-        b1 = fields.transmit(centre, self.system.larmor, self.faults)
+        b1 = transmitting.transmit(centre, self._weights, self.system, self.faults)
         x, y, z = np.nonzero(chosen)
         tilts[chosen] = largest_tilt(
             program,
@@ -271,6 +266,7 @@ class Twin:
     ) -> tuple[Iterator[Complex64[np.ndarray, "coil sample"]], float]:
         """What the coils pick up, window by window, and the most that one could."""
         effort = self.effort
+        self._weights = transmitting.weights_of(drive, self.system.n_transmit)
         tilts = self._tilts(program)
         bright = tilts > effort.faint
         faint = (tilts > effort.settings.tolerance) & ~bright
@@ -293,8 +289,8 @@ class Twin:
             if effort.engine == "classes":
                 raise ProtocolError(
                     f"the engine classes cannot play {drive.name!r}; its pulses must select along "
-                    "one axis of the subject's grid, no window may encode along it, and voxels "
-                    "must have much in common (scanroom.mri.twin). Take the engine auto."
+                    "one axis of the subject's grid by one RF shim, no window encode along it, and "
+                    "voxels have much in common (scanroom.mri.twin). Take the engine auto."
                 )
         return self._by_boxes(program, (bright, faint), control)
 
@@ -374,7 +370,7 @@ class Twin:
         subject, faults = self.subject, self.faults
         size = float(np.linalg.norm(np.array(bright.shape) * voxel_size(subject)))
         axis = slice_axis_of(program, subject.affine, size)
-        if axis is None:
+        if axis is None or len(self._weights) > 1:
             return None
         index, maps = np.argwhere(bright | faint), subject.maps
         share, more = np.ones(len(index)), np.zeros(len(index))
@@ -403,7 +399,7 @@ class Twin:
             **longitudinal(subject, (x, y, z), wanted=faults.transfer),
             r2=rate(maps["t2"][x, y, z]),
             r2_prime=r2_prime,
-            transmit=fields.transmit(position, self.system.larmor, faults),
+            transmit=transmitting.transmit(position, self._weights, self.system, faults),
             weight=weight,
             faint=faint[x, y, z],
             diffusion=diffusion_at(self.subject, (x, y, z), wanted=self._diffuses),
@@ -470,7 +466,7 @@ class Twin:
             offset=offset,
             **longitudinal(self.subject, (x, y, z), wanted=faults.transfer),
             r2=rate(maps["t2"][x, y, z]),
-            transmit=fields.transmit(grains.position, self.system.larmor, faults),
+            transmit=transmitting.transmit(grains.position, self._weights, self.system, faults),
             weight=weight,
         )
 

@@ -15,9 +15,9 @@ class Effort:
     """How finely and with what the twin computes.
 
     The engine ``classes`` computes once what voxels have in common; ``auto`` takes it where pulses
-    select along one axis of the subject's grid and voxels have much in common, and else
-    ``continuum``. There voxels are boxes, cut
-    so that the phase of a pulse varies by less than ``step`` turns across one, and gradients spoil
+    select along one axis of the subject's grid, all with the same weights of transmit channels, and
+    voxels have much in common, and else ``continuum``. There voxels are boxes, cut so that the
+    phase of a pulse varies by less than ``step`` turns across one, and gradients spoil
     as in a continuum. With ``isochromats`` each voxel holds ``isochromats`` of them, ``in_trains``
     in trains of refocusing pulses, which leave more behind that must cancel; ``columns`` stands
     them in columns across the slices (see

@@ -71,10 +71,10 @@ def at_isochromats(
 def transmit(
     position: Float[np.ndarray, "spin 3"], frequency: Hertz, faults: Faults
 ) -> Complex64[np.ndarray, " spin"]:
-    """Relative transmit field."""
+    """Relative transmit field, as the spins meet it: the conjugate of its phasor (nomenclature)."""
     if not faults.b1:
         return np.ones(len(position), np.complex64)
-    return transmit_field(position, frequency=frequency).astype(np.complex64)
+    return transmit_field(position, frequency=frequency).conj().astype(np.complex64)
 
 
 def receive(

@@ -7,6 +7,7 @@ from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Hertz, Second
 from scanroom.mri.drive.model import Drive, PulseShape
 from scanroom.mri.twin.courses import REACH, Moments, Timeline, dephasing
+from scanroom.mri.twin.transmitting import sets_of
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
 from scanroom.physics.spins.rotations import Envelope
 
@@ -110,8 +111,8 @@ def _pulses(
     of_pulse = []
     finer = [_finer(envelope) for envelope in envelopes]
     pulses = drive.pulses
-    for start, shape, frequency, phase in zip(
-        pulses.start, pulses.shape, pulses.frequency, pulses.phase, strict=True
+    for start, shape, frequency, phase, shim in zip(
+        pulses.start, pulses.shape, pulses.frequency, pulses.phase, sets_of(drive)[1], strict=True
     ):
         place = of_shape[shape]
         fine = finer[place]
@@ -120,7 +121,8 @@ def _pulses(
         course = moments(start + fine.edge)
         gradient, ends, steady = _straight(fine, course, peaks[shape], moments.reach)
         bent = None if steady else course - course[0]
-        key = (place, peaks[shape], float(frequency), _mark(gradient, bent, moments.reach))
+        mark = _mark(gradient, bent, moments.reach)
+        key = (place, peaks[shape], float(frequency), mark, int(shim))
         if key not in seen:
             seen[key] = len(kinds)
             if not steady:
@@ -133,6 +135,7 @@ def _pulses(
                     frequency=float(frequency),
                     gradient=gradient,
                     moment=bent,
+                    shim=int(shim),
                 )
             )
         of_pulse.append(seen[key])

@@ -8,6 +8,7 @@ the one and a factor of the other weighs the voxels to an image, and a non-unifo
 (`images`) gives all windows at once. Nothing here knows what kind of sequence it plays.
 """
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -124,13 +125,15 @@ def simulate_classes(
             control.report((first + _PLAYING * (last - first)) / total)
             told = Told(events.kind, notes, ready.stage.runs.edge, ready.order)
             # Of many small products; threads of the BLAS wait for each other and change its bytes.
-            with threadpool_limits(limits=1, user_api="blas"):
-                lots = lots_of(program, (voxels, classes, ground), told, settings.error, pool)
             n_windows = int(np.count_nonzero(events.event == WINDOW))
-            if frugal and len(lots) > max(_FEW_LOTS, n_windows / _SHARED):
+            bearable = float(max(_FEW_LOTS, n_windows / _SHARED)) if frugal else math.inf
+            who = (voxels, classes, ground)
+            with threadpool_limits(limits=1, user_api="blas"):
+                lots = lots_of(program, who, told, settings.error, pool, bearable)
+            if lots is None:
                 raise CrowdedError(
-                    f"{n_windows} windows need {len(lots)} sets of images; one should serve "
-                    f"{_SHARED} (scanroom.physics.spins). Take the engine continuum."
+                    f"{n_windows} windows need more than {bearable:g} sets of images; one should "
+                    f"serve {_SHARED} (scanroom.physics.spins). Take the engine continuum."
                 )
             signals = {
                 at: np.zeros((n_coils, program.windows[events.kind[at]].n_samples), np.complex64)

@@ -35,11 +35,13 @@ from scanroom.physics.spins.playing import (
     play_lane,
 )
 from scanroom.physics.spins.precession import SpinArrays
-from scanroom.physics.spins.program import Program
+from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
+from scanroom.physics.spins.shots import prepared, read, reader_of
 
 LANES = 8
 MOVING_WINDOWS = 8
+NOTHING = np.complex64(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,9 @@ class Settings:
     what is transverse in it by less than that share of equilibrium, is not played to that run; a
     window is not received from a run whose largest transverse magnetisation is below ``silence``.
     An order of dephasing below ``faintest`` in all of a run is let go (`continuum`). Factors of
-    classes may leave out ``error`` of the signal (`classwise`).
+    classes may leave out ``error`` of the signal (`classwise`). Windows that are not gridded may
+    miss ``readout`` of their signal where one transform reads many of them (`shots`); 0 sums all of
+    them sample by sample.
     """
 
     threads: int = 2
@@ -58,6 +62,7 @@ class Settings:
     silence: float = 1e-4
     faintest: float = 1e-3
     error: float = 5e-3
+    readout: float = 1e-5
 
 
 STANDARD = Settings()
@@ -100,18 +105,18 @@ def simulate(
         saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
         touched = np.flatnonzero(np.isinf(runs.change).any(axis=1))
         work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
-        columns = arrays.weight.shape[1]
+        reader = reader_of(program, kinds[1], runs, touched, arrays, (n_coils, settings.readout))
+        columns, most = arrays.weight.shape[1], None if weigh is None else MOVING_WINDOWS
         done, total = 0, len(program.event)
-        for first, last in stretches(program, columns, None if weigh is None else MOVING_WINDOWS):
+        for first, last in stretches(program, columns, most, reader.at_once):
             if weigh is not None:
                 middle = (program.time[first, 0] + program.time[last - 1, 1]) / 2
                 arrays = arrays._replace(weight=columns_of(weigh(float(middle))[order]))
-            events, size = events_of(
-                program, first, last, columns, needs(runs.fastest_r2, kinds[1])
-            )
+            read_later, asked = prepared(reader, first, last), needs(runs.fastest_r2, kinds[1])
+            events, size = events_of(program, first, last, columns, asked, read_later.taken)
             sums = np.zeros((LANES, size), np.float32)
-            limits = (settings.tolerance, settings.silence)
-            stage = Stage(arrays, runs, events, *kinds, *limits, saturation)
+            quiet = (settings.tolerance, settings.silence)
+            stage = Stage(arrays, runs, events, *kinds, *quiet, read_later.snapshots, saturation)
             jobs = [
                 pool.submit(play_lane, stage, mine, sums[lane], control.stop)
                 for lane, mine in enumerate(work)
@@ -122,21 +127,26 @@ def simulate(
             done += last - first
             if control.stop[0]:
                 return
-            for signal in collect(program, events, added(sums), columns):
-                yield signal[:n_coils]
+            more = read(reader, read_later, arrays, pool)
+            signals = collect(program, events, added(sums), columns)
+            for at, signal in zip(np.flatnonzero(events.event == WINDOW), signals, strict=True):
+                yield (signal + more.get(first + int(at), NOTHING))[:n_coils]
 
 
 def largest_tilt(
     program: Program,
     points: tuple[
-        Float[np.ndarray, "point axis"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]
+        Float[np.ndarray, "point axis"],
+        Float[np.ndarray, " point"],
+        Float[np.ndarray, "point ..."],
     ],
     margin: tuple[Metre, Hertz],
     threads: int = 2,
 ) -> Float[np.ndarray, " point"]:
     """Largest tilt [rad] by any pulse of each point, or any place and offset within ``margin``.
 
-    ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field.
+    ``points`` are places [m], offsets [Hz] and magnitudes of the relative transmit field,
+    in a column per set of channel weights if there are several.
     """
     position, offset, transmit = points
     found = np.zeros(len(offset))

@@ -22,7 +22,8 @@ class Spins:
     """Isochromats: place [m], offset from the carrier [Hz], relaxation [1/s], fields.
 
     Axes of ``position`` beyond the third are further field coordinates (see `Program`).
-    ``transmit`` is the relative transmit field; ``weight`` is what one unit of transverse
+    ``transmit`` is the relative transmit field, in a column for each set of channel weights that
+    pulses are played with, if there are several; ``weight`` is what one unit of transverse
     magnetisation, relative to equilibrium, adds to each coil's signal. ``bound`` has no columns, or
     those that `pools.N_RATES` counts: what each isochromat exchanges with bound protons.
     """
@@ -31,7 +32,7 @@ class Spins:
     offset: Float[np.ndarray, " spin"]
     r1: Float32[np.ndarray, " spin"]
     r2: Float32[np.ndarray, " spin"]
-    transmit: Complex64[np.ndarray, " spin"]
+    transmit: Complex64[np.ndarray, "spin ..."]
     weight: Complex64[np.ndarray, "spin coil"]
     bound: Float32[np.ndarray, "spin rate"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
@@ -85,6 +86,7 @@ def arrays_of(spins: Spins, order: Int[np.ndarray, " spin"]) -> SpinArrays:
     """Lay the spins out for the kernels, at equilibrium."""
     position = np.ascontiguousarray(spins.position[order].T, np.float64)
     transmit = spins.transmit[order]
+    transmit = transmit.reshape(len(order), transmit.size // max(len(order), 1))
     return SpinArrays(
         position[0],
         position[1],

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 
 import numpy as np
-from jaxtyping import Complex64, Float32
+from jaxtyping import Bool, Complex64, Float32
 
 from scanroom.physics.spins.gridding import (
     LARGEST_SHIFT,
@@ -81,6 +81,7 @@ def pulses_of(program: Program, arrays: SpinArrays, tables: dict[int, PulseTable
         np.concatenate([*(step[0] for step in steps), np.zeros(0)]),
         np.concatenate([*(step[1] for step in steps), np.zeros(0, np.complex128)]),
         np.concatenate([*(step[2] for step in steps), np.zeros((0, program.n_axes))]),
+        np.array([kind.shim for kind in program.pulses], np.int64),
     )
 
 
@@ -121,18 +122,26 @@ def windows_of(program: Program) -> Windows:
     )
 
 
-def stretches(program: Program, columns: int, most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Cut the programme so that the sums of a stretch stay bounded, and its windows, ``most``."""
-    first = held = windows = 0
+def stretches(
+    program: Program, columns: int, most: int | None = None, shots: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Cut the programme so that the sums of a stretch stay bounded, and its windows, ``most``.
+
+    ``shots`` bounds how many pulses or groups of them part its windows.
+    """
+    first = held = windows = parted = 0
+    ends = np.append(program.event[1:] == PULSE, False)
     for at, (event, kind) in enumerate(zip(program.event, program.kind, strict=True)):
         if event != WINDOW:
             continue
         n_samples = program.windows[kind].n_samples
         held += (grid_length(n_samples) + WIDTH + n_samples) * columns
         windows += 1
-        if held > STRETCH or windows >= (most or STRETCH_WINDOWS):
+        parted += int(ends[at])
+        full = shots is not None and parted >= shots
+        if held > STRETCH or windows >= (most or STRETCH_WINDOWS) or full:
             yield first, at + 1
-            first, held, windows = at + 1, 0, 0
+            first, held, windows, parted = at + 1, 0, 0, 0
     if windows:
         yield first, len(program.event)
 
@@ -143,8 +152,12 @@ def events_of(
     last: int,
     columns: int,
     needs: tuple[np.ndarray, np.ndarray],
+    in_shots: Bool[np.ndarray, " event"] | None = None,
 ) -> tuple[Events, int]:
-    """Lay a stretch out for the kernels and give each window a place for its sums."""
+    """Lay a stretch out for the kernels and give each window a place for its sums.
+
+    What belongs to a shot (see `shots`) is not summed here.
+    """
     grid_place = np.full(last - first, -1, np.int64)
     direct_place = np.full(last - first, -1, np.int64)
     size = 0
@@ -156,6 +169,8 @@ def events_of(
         if window.steady and needs[0][kind]:
             grid_place[at - first] = size
             size += (grid_length(window.n_samples) + WIDTH) * columns
+        if in_shots is not None and in_shots[at - first]:
+            continue
         if not window.steady or needs[1][kind]:
             direct_place[at - first] = size
             size += window.n_samples * columns

@@ -1,5 +1,7 @@
 """Orders that windows saw, sorted into lots that one set of images serves, and their factors."""
 
+import math
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from typing import NamedTuple, no_type_check
 
@@ -67,10 +69,12 @@ def lots_of(
     told: Told,
     error: float,
     pool: Executor,
-) -> list[Lot]:
+    most: float = math.inf,
+) -> list[Lot] | None:
     """Factors and courses of every lot, and the pairs of them that matter.
 
-    All that is left out together has less than ``error`` squared of the loudest lot's energy.
+    All that is left out together has less than ``error`` squared of the loudest lot's energy. None
+    if there are more than ``most``, as soon as that is plain.
     """
     voxels, classes, ground = who
     mass = masses(classes, voxels, np.abs(ground.loudness))
@@ -81,11 +85,17 @@ def lots_of(
         table = table_of(told, classes, share)
         return table.rows, factors_of(table, mass, least)
 
-    found: list[tuple[Rows, Factors, Float[np.ndarray, " factor"]]] = []
-    for rows, factors in pool.map(separated, shares_of_lots(program, told, classes)):
+    shares = shares_of_lots(program, told, classes)
+    order = _strongest_first(told, shares)
+    each: dict[int, tuple[Rows, Factors, Float[np.ndarray, " factor"]]] = {}
+    tables = pool.map(separated, [shares[number] for number in order])
+    for number, (rows, factors) in zip(order, tables, strict=True):
         if factors is not None:
             loudness = loudness_of(program, voxels, classes, ground, (rows, factors))
-            found.append((rows, factors, loudness))
+            each[number] = (rows, factors, loudness)
+            if len(each) > most and _certain(each.values(), error) > most:
+                return None
+    found = [each[number] for number in sorted(each)]
     if not found:
         return []
     loudest = max(float(loudness.sum()) for *_, loudness in found)
@@ -103,8 +113,26 @@ def lots_of(
         shown.append((rows, factors, within, strength))
     allowed = (_PAIRS * error) ** 2 * loudest
     least = _threshold(np.concatenate([strength.ravel() for *_, strength in shown]), allowed)
-    lots = [_lot(*one, least) for one in shown]
-    return [lot for lot in lots if len(lot.pairs)]
+    lots = [lot for lot in (_lot(*one, least) for one in shown) if len(lot.pairs)]
+    return lots if len(lots) <= most else None
+
+
+def _strongest_first(told: Told, shares: list[Share]) -> list[int]:
+    """Numbers of the shares, those of most energy first."""
+    size = energies(told.notes)
+    return [int(n) for n in np.argsort([-size[share.entry].sum() for share in shares])]
+
+
+def _certain(
+    found: Iterable[tuple[Rows, Factors, Float[np.ndarray, " factor"]]], error: float
+) -> int:
+    """Of how many lots a factor is too loud to be left out, whatever the others are.
+
+    Twice too loud, since the half of it may lie in its other courses.
+    """
+    loud = [loudness for *_, loudness in found]
+    allowed = (_FACTORS * error) ** 2 * max(float(one.sum()) for one in loud)
+    return sum(bool(one.max(initial=0.0) > 2 * allowed) for one in loud)
 
 
 def _lot(

@@ -91,6 +91,7 @@ def _pieces(cuts: list[list[_Cut]], n_axes: int) -> Pieces:
         np.array([cut.power for cut in flat], np.float64),
         np.array([cut.gradient for cut in flat], np.float64).reshape(-1, n_axes),
         np.array([cut.frequency for cut in flat], np.float64),
+        np.array([cut.kind.shim for cut in flat], np.int64),
     )
 
 

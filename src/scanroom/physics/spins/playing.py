@@ -68,7 +68,10 @@ class Events(NamedTuple):
 
 
 class Pulses(NamedTuple):
-    """Kinds of pulses, their tables end to end, and steps of those under a varying gradient."""
+    """Kinds of pulses, their tables end to end, and steps of those under a varying gradient.
+
+    ``shim`` is the column of the transmit field that a kind is played with.
+    """
 
     gradient: np.ndarray
     frequency: np.ndarray
@@ -82,6 +85,7 @@ class Pulses(NamedTuple):
     step_time: np.ndarray
     step_signal: np.ndarray
     step_moment: np.ndarray
+    shim: np.ndarray
 
 
 class Windows(NamedTuple):
@@ -97,6 +101,20 @@ class Windows(NamedTuple):
     polynomials: np.ndarray
 
 
+class Snapshots(NamedTuple):
+    """Spins written down for shots (see `shots`), so that no window of these is summed here.
+
+    ``row`` says which shot, if any, an event belongs to, ``opens`` whether it is its first window;
+    ``real`` and ``imag`` take the transverse magnetisation then, ``loud`` the runs that have any.
+    """
+
+    row: np.ndarray
+    opens: np.ndarray
+    real: np.ndarray
+    imag: np.ndarray
+    loud: np.ndarray
+
+
 class Stage(NamedTuple):
     """Everything a lane needs for one stretch: who, what, and how faint is silent."""
 
@@ -107,6 +125,7 @@ class Stage(NamedTuple):
     windows: Windows
     tolerance: float
     silence: float
+    snapshots: Snapshots
     saturation: Saturation
 
 
@@ -179,14 +198,14 @@ def _table(pulses, kind):
 def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a constant gradient."""
     table = _table(pulses, kind)
-    gradient = pulses.gradient[kind]
+    gradient, shim = pulses.gradient[kind], pulses.shim[kind]
     out = np.empty(12)
     for i in range(last - first):
         j = first + i
         offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[kind]
-        strength = pulses.strength[kind] * spins.transmit[j]
+        strength = pulses.strength[kind] * spins.transmit[j, shim]
         interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
-        spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
+        spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j, shim])
         affine_map(scratch.entry, spin, table.duration, scratch.matrices, out)
         for entry in range(12):
             maps[entry, i] = out[entry]
@@ -197,6 +216,7 @@ def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
 def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a varying gradient, step by step, 64 spins at a time."""
     duration = pulses.step_time[pulses.step_edge[kind] : pulses.step_edge[kind + 1]].sum()
+    shim = pulses.shim[kind]
     out = np.empty(12)
     strength = np.ones(_LANE)
     for begin in range(first, last, _LANE):
@@ -204,7 +224,7 @@ def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
         _step_lanes(spins, (begin, count), pulses, kind, scratch, strength)
         for i in range(count):
             j = begin + i
-            spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j])
+            spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j, shim])
             affine_map(scratch.lanes[:, i], spin, duration, scratch.matrices, out)
             for entry in range(12):
                 maps[entry, j - first] = out[entry]
@@ -218,12 +238,12 @@ def _step_lanes(spins, some, pulses, kind, scratch, strength):
     low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
     time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
     duration = time.sum()
-    lanes, angle = scratch.lanes, scratch.angle
+    lanes, angle, shim = scratch.lanes, scratch.angle, pulses.shim[kind]
     lanes[:] = 0.0
     lanes[0] = 1.0
     lanes[11] = 0.5 * time[0] / duration
     for i in range(count):
-        strength[i] = pulses.strength[kind] * spins.transmit[begin + i]
+        strength[i] = pulses.strength[kind] * spins.transmit[begin + i, shim]
     for step in range(time.size):
         moment = pulses.step_moment[low + step]
         for i in range(count):
@@ -255,7 +275,7 @@ def plan_pulse(spins, first, last, courses, kind, scratch, maps):
             _add_stepped(spins, first, last, saturation, part, scratch)
         else:
             _add_tabulated(spins, first, last, saturation, part, scratch)
-    write_products(spins, first, last, scratch.product, maps)
+    write_products(spins, (first, last), pulses.shim[kind], scratch.product, maps)
 
 
 @njit(cache=True, nogil=True)
@@ -263,12 +283,12 @@ def plan_pulse(spins, first, last, courses, kind, scratch, maps):
 def _add_tabulated(spins, first, last, saturation, part, scratch):
     """Multiply the products of a run by a part of a pulse under a constant gradient."""
     pulses = saturation.pulses
-    table, gradient = _table(pulses, part), pulses.gradient[part]
+    table, gradient, shim = _table(pulses, part), pulses.gradient[part], pulses.shim[part]
     for i in range(last - first):
         j = first + i
         if spins.bound.to_bound[j] > 0.0:
             offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[part]
-            strength = pulses.strength[part] * spins.transmit[j]
+            strength = pulses.strength[part] * spins.transmit[j, shim]
             interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
             room = (scratch.product[i], scratch.generator, scratch.matrices[0])
             add_part(spins, j, saturation, part, scratch.entry, room)
@@ -349,6 +369,15 @@ def _receive(stage, run, at, scratch, out):
         begin = events.grid_place[at]
         grid = out[begin : begin + (length + n_taps) * columns].reshape((-1, columns))
         spread(spins, last - first, plan, grid)
+        return
+    shots = stage.snapshots
+    row = shots.row[at]
+    if row >= 0:
+        if shots.opens[at]:
+            _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
+            shots.real[row, first:last] = spins.mx[first:last]
+            shots.imag[row, first:last] = spins.my[first:last]
+            shots.loud[row, run] = True
         return
     _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
     low, high = windows.sample_edge[kind], windows.sample_edge[kind + 1]

@@ -16,7 +16,8 @@ class SpinArrays(NamedTuple):
 
     Positions [m] and offset [Hz] in double precision, the rest in single. ``further`` holds the
     field coordinates beyond position (see `Program`), ``turns`` is room for the phase [cycles] that
-    they add. ``weight`` holds the receive weights, real parts of all coils, then imaginary parts.
+    they add. ``transmit`` and ``transmit_turn`` [cycles] hold a column per set of channel weights.
+    ``weight`` holds the receive weights, real parts of all coils, then imaginary parts.
     ``bound`` are partners that exchange with the longitudinal magnetisation (see `pools`).
     Magnetisation is relative to equilibrium.
     """

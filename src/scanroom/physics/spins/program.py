@@ -16,7 +16,8 @@ class PulseKind:
     """An envelope at one peak strength and frequency, under one gradient.
 
     ``moment`` [1/m], from the first edge of the envelope to each edge, replaces ``gradient`` [Hz/m]
-    when the gradient changes during the pulse.
+    when the gradient changes during the pulse. ``shim`` is the column of the spins' transmit field
+    that the pulse is played with.
     """
 
     envelope: int
@@ -24,6 +25,7 @@ class PulseKind:
     frequency: Hertz
     gradient: Float[np.ndarray, " axis"]
     moment: Float[np.ndarray, "edge axis"] | None = None
+    shim: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

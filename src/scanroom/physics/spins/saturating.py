@@ -31,7 +31,8 @@ class Pieces(NamedTuple):
     """Pulses cut in pieces: those of a kind lie between two edges.
 
     ``duration`` [s]; ``power`` [1/s] is W times the duration at unit transmit field and unit line
-    (1 s); ``gradient`` [Hz/m] and ``frequency`` [Hz] are means over the piece.
+    (1 s); ``gradient`` [Hz/m] and ``frequency`` [Hz] are means over the piece; ``shim`` is the
+    column of the transmit field.
     """
 
     edge: np.ndarray
@@ -39,6 +40,7 @@ class Pieces(NamedTuple):
     power: np.ndarray
     gradient: np.ndarray
     frequency: np.ndarray
+    shim: np.ndarray
 
 
 class Saturation(NamedTuple):
@@ -62,7 +64,7 @@ def saturated(spins, j, pieces, piece, line):
     """W times the duration of a piece, at one spin."""
     offset = along(spins, pieces.gradient[piece], j) + spins.offset[j] - pieces.frequency[piece]
     absorbed = absorption(line, offset, spins.bound.t2[j])
-    return pieces.power[piece] * spins.transmit[j] ** 2 * absorbed
+    return pieces.power[piece] * spins.transmit[j, pieces.shim[piece]] ** 2 * absorbed
 
 
 @njit(cache=True, nogil=True)
@@ -183,11 +185,12 @@ def add_part(spins, j, saturation, part, entry, room):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def write_products(spins, first, last, products, maps):
+def write_products(spins, run, shim, products, maps):
     """Write the products as the maps of `pools.apply_coupled`, transmit phases and all.
 
-    What exchanges nothing keeps the map of its free pool.
+    ``run`` is where it begins and ends. What exchanges nothing keeps the map of its free pool.
     """
+    first, last = run
     for i in range(last - first):
         if spins.bound.to_bound[first + i] == 0.0:
             for row in range(12, 20):
@@ -195,7 +198,7 @@ def write_products(spins, first, last, products, maps):
             maps[18, i] = 1.0
             continue
         product = products[i]
-        angle = 2.0 * math.pi * spins.transmit_turn[first + i]
+        angle = 2.0 * math.pi * spins.transmit_turn[first + i, shim]
         c, s = math.cos(angle), math.sin(angle)
         for row in range(4):
             x, y = product[row, 0], product[row, 1]

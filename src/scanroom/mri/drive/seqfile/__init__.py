@@ -13,7 +13,7 @@ from scanroom.core.errors import FormatError
 from scanroom.core.units import Second, Tesla
 from scanroom.mri.drive.model import Drive
 from scanroom.mri.drive.seqfile import timeline
-from scanroom.mri.drive.seqfile.extensions import follow_labels, read_extensions
+from scanroom.mri.drive.seqfile.extensions import follow_labels, follow_shims, read_extensions
 from scanroom.mri.drive.seqfile.gradients import complete, read_gradients
 from scanroom.mri.drive.seqfile.header import Header, read_header
 from scanroom.mri.drive.seqfile.pulses import read_pulses, read_windows
@@ -136,6 +136,7 @@ def _drive(sections: dict[str, Section], header: Header, source: Source, name: s
         rasters=header.rasters,
         definitions=header.definitions,
         version=header.version,
+        shims=follow_shims(extension, pulse, found, blocks.line, source),
     )
 
 

@@ -1,10 +1,11 @@
-"""[EXTENSIONS]: labels, rotations, and what may be passed over."""
+"""[EXTENSIONS]: labels, rotations, weights of channels, and what may be passed over."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 
+from scanroom.mri.drive.model import Shims
 from scanroom.mri.drive.seqfile.header import Header
 from scanroom.mri.drive.seqfile.sections import (
     LARGEST_ID,
@@ -45,7 +46,9 @@ LABELS = frozenset(
 """Labels of Pulseq 1.5 (pypulseq.supported_labels_rf_use)."""
 LARGEST_LABEL = 2**31 - 1
 LONGEST_LIST = 64
-_PLAYED = frozenset({"LABELSET", "LABELINC", "ROTATIONS"})
+MOST_CHANNELS = 64
+LARGEST_WEIGHT = 100.0
+_PLAYED = frozenset({"LABELSET", "LABELINC", "ROTATIONS", "RF_SHIMS"})
 _NOT_FELT = frozenset({"TRIGGERS", "DELAYS"})
 """Triggers only mark or await; soft delays are played with the duration written in the block."""
 _UNIT = 1e-3
@@ -58,8 +61,10 @@ class Extension:
     sets: tuple[tuple[str, int], ...] = ()
     increments: tuple[tuple[str, int], ...] = ()
     rotation: Float[np.ndarray, "3 3"] | None = None
+    shim: Complex[np.ndarray, " channel"] | None = None
 
 
+Entry = tuple[str, int] | Float[np.ndarray, "3 3"] | Complex[np.ndarray, " channel"]
 Labels = tuple[tuple[str, ...], Int[np.ndarray, "block label"]]
 
 
@@ -99,7 +104,7 @@ class _Table:
     """One extension specification; ``None`` where it is passed over."""
 
     name: str
-    entries: dict[int, tuple[str, int] | Float[np.ndarray, "3 3"]] | None
+    entries: dict[int, Entry] | None
 
 
 def _tables(sections: dict[str, Section], header: Header, source: Source) -> dict[int, _Table]:
@@ -134,16 +139,36 @@ def _tables(sections: dict[str, Section], header: Header, source: Source) -> dic
     return tables
 
 
-def _entries(
-    name: str, section: Section, source: Source
-) -> dict[int, tuple[str, int] | Float[np.ndarray, "3 3"]] | None:
+def _entries(name: str, section: Section, source: Source) -> dict[int, Entry] | None:
     if name in {"LABELSET", "LABELINC"}:
         table = rows(section, name, source, 2, 1)
         return dict(zip(table.unique().tolist(), _labels(table), strict=True))
     if name == "ROTATIONS":
         table = rows(section, name, source, 5)
         return dict(zip(table.unique().tolist(), _rotations(table), strict=True))
+    if name == "RF_SHIMS":
+        return _shims(section, source)
     return None
+
+
+def _shims(section: Section, source: Source) -> dict[int, Entry]:
+    """Weights by identifier: a count of channels, then magnitude and phase [rad] of each."""
+    width = len(section.text[0].split()) if section.text else 4
+    n_channels = max(width // 2 - 1, 1)
+    if n_channels > MOST_CHANNELS:
+        raise source.fault(
+            section.number[0],
+            f"an RF shim has {n_channels} channels; at most {MOST_CHANNELS} are allowed (limit of "
+            "the reader). Name fewer channels.",
+        )
+    table = rows(section, "RF_SHIMS", source, 2 + 2 * n_channels)
+    table.integer(1, n_channels, n_channels, "the number of channels")
+    parts = [
+        table.real(2 + 2 * c, 0.0, LARGEST_WEIGHT, "a magnitude")
+        * np.exp(1j * table.real(3 + 2 * c, -1e9, 1e9, "a phase [rad]"))
+        for c in range(n_channels)
+    ]
+    return dict(zip(table.unique().tolist(), np.stack(parts, axis=1), strict=True))
 
 
 def _labels(table: Rows) -> list[tuple[str, int]]:
@@ -194,6 +219,7 @@ def _resolve(
     sets: list[tuple[str, int]] = []
     increments: list[tuple[str, int]] = []
     rotation: Float[np.ndarray, "3 3"] | None = None
+    shim: Complex[np.ndarray, " channel"] | None = None
     at, line, count = key, None, 0
     while at:
         if at not in chain or count == LONGEST_LIST:
@@ -218,9 +244,51 @@ def _resolve(
         entry = table.entries[ref]
         if isinstance(entry, tuple):
             (sets if table.name == "LABELSET" else increments).append(entry)
-        else:
+        elif table.name == "ROTATIONS":
             rotation = entry
-    return Extension(sets=tuple(sets[::-1]), increments=tuple(increments[::-1]), rotation=rotation)
+        elif shim is not None:
+            raise source.fault(
+                line,
+                f"an extension list names two RF shims; a pulse is played with one "
+                f"({SPECIFICATION} 1.5). Leave one of them out.",
+            )
+        else:
+            shim = entry
+    return Extension(
+        sets=tuple(sets[::-1]), increments=tuple(increments[::-1]), rotation=rotation, shim=shim
+    )
+
+
+def follow_shims(
+    extension: Int[np.ndarray, " block"],
+    pulse: Int[np.ndarray, " block"],
+    found: dict[int, Extension],
+    lines: Int[np.ndarray, " block"],
+    source: Source,
+) -> Shims | None:
+    """Sets of weights, each once, and the set of every pulse; None if no block names any.
+
+    Raises
+    ------
+    FormatError
+        If a block without a pulse is given a shim.
+    """
+    shims = {key: e.shim for key, e in found.items() if e.shim is not None}
+    if not shims:
+        return None
+    bare = np.isin(extension, list(shims)) & (pulse < 0)
+    if bare.any():
+        raise source.fault(
+            int(lines[int(np.argmax(bare))]),
+            f"a block has an RF shim and no pulse; a shim weighs the pulse of its block "
+            f"({SPECIFICATION} 1.5). Leave it out.",
+        )
+    sets: dict[bytes, int] = {}
+    of_key = {key: sets.setdefault(weight.tobytes(), len(sets)) for key, weight in shims.items()}
+    return Shims(
+        weight=np.stack([np.frombuffer(row, np.complex128) for row in sets]),
+        of_pulse=np.array([of_key.get(key, -1) for key in extension[pulse >= 0].tolist()], int),
+    )
 
 
 def follow_labels(extension: Int[np.ndarray, " block"], found: dict[int, Extension]) -> Labels:
