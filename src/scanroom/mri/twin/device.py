@@ -24,15 +24,18 @@ from scanroom.mri.twin.faults import MAX_COILS, Faults
 from scanroom.mri.twin.programme import programme
 from scanroom.mri.twin.receiving import Chain, covariance_of
 from scanroom.mri.twin.sampling import (
+    VELOCITY,
     Isochromats,
     cut,
     diffuses,
     diffusion_at,
     isochromats,
     rate,
+    speed,
     voxel_size,
     with_peaks,
 )
+from scanroom.mri.twin.transfer import longitudinal, refuse_transfer
 from scanroom.physics.amplifier import amplify
 from scanroom.physics.coils import head_array
 from scanroom.physics.fat import split
@@ -49,7 +52,6 @@ from scanroom.subject.model import Subject
 
 # Beyond the frequency of a voxel's centre: offsets of its isochromats by T2' [Hz].
 _MARGIN = 50.0
-VELOCITY = ("velocity_x", "velocity_y", "velocity_z")
 Weigh = Callable[[Second], Complex64[np.ndarray, "spin coil"]]
 
 
@@ -66,14 +68,6 @@ def slice_axis(program: Program, affine: Float[np.ndarray, "4 4"]) -> int | None
     if not len(gradients) or not np.any(gradients, axis=1).all():
         return None
     return int(np.abs(gradients @ affine[:3, :3]).sum(axis=0).argmax())
-
-
-def _speed(subject: Subject) -> float:
-    """Of what flows fastest in the subject [m/s]."""
-    parts = [
-        subject.maps[name].astype(np.float64) ** 2 for name in VELOCITY if name in subject.maps
-    ]
-    return float(np.sqrt(np.max(sum(parts)))) if parts else 0.0
 
 
 def _loudest(spins: list[Spins]) -> float:
@@ -116,7 +110,7 @@ class Twin:
                 f"dead channels are {self.faults.dead}; there are 0 to {n_coils - 1} "
                 "(scanroom.mri.twin). Name channels that exist."
             )
-        self._courses = Courses(self.faults, system.larmor, _speed(subject))
+        self._courses = Courses(self.faults, system.larmor, speed(subject))
         if not self._courses.plain and self.effort.engine in {"classes", "continuum"}:
             raise ProtocolError(
                 f"the engine {self.effort.engine} is asked for with motion, flow or fields that "
@@ -128,6 +122,7 @@ class Twin:
                 "diffusion is asked for with flow or with the engine isochromats, whose points do "
                 "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
             )
+        refuse_transfer(subject, wanted=self.faults.transfer)
         self._array = head_array(n_coils)
         self._weights = transmitting.own_mode(system, self.faults)
         self._lock = threading.Lock()
@@ -401,7 +396,7 @@ class Twin:
             affine=subject.affine,
             offset=self._offset()[x, y, z].astype(np.float64) + more * self.system.larmor,
             slope=slope,
-            r1=rate(maps["t1"][x, y, z]),
+            **longitudinal(subject, (x, y, z), wanted=faults.transfer),
             r2=rate(maps["t2"][x, y, z]),
             r2_prime=r2_prime,
             transmit=transmitting.transmit(position, self._weights, self.system, faults),
@@ -469,7 +464,7 @@ class Twin:
         return Spins(
             position=self._courses.place(grains.position, self._velocity(x, y, z)),
             offset=offset,
-            r1=rate(maps["t1"][x, y, z]),
+            **longitudinal(self.subject, (x, y, z), wanted=faults.transfer),
             r2=rate(maps["t2"][x, y, z]),
             transmit=transmitting.transmit(grains.position, self._weights, self.system, faults),
             weight=weight,

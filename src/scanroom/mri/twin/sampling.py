@@ -20,6 +20,7 @@ _FASTEST_RATE = 1e6
 
 ISOTROPIC = "diffusion"
 TENSOR = tuple(f"diffusion_{term}" for term in ("xx", "yy", "zz", "xy", "xz", "yz"))
+VELOCITY = ("velocity_x", "velocity_y", "velocity_z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,3 +191,11 @@ def diffusion_at(
     names = TENSOR if any(name in maps for name in TENSOR) else (ISOTROPIC,)
     rows = [maps[name][voxel] if name in maps else still for name in names]
     return np.asarray(rows, np.float32)
+
+
+def speed(subject: Subject) -> float:
+    """Of what flows fastest in the subject [m/s]."""
+    parts = [
+        subject.maps[name].astype(np.float64) ** 2 for name in VELOCITY if name in subject.maps
+    ]
+    return float(np.sqrt(np.max(sum(parts)))) if parts else 0.0

@@ -34,6 +34,7 @@ from scanroom.physics.spins.ensemble import arrays_of
 from scanroom.physics.spins.images import ground_of, samples_of
 from scanroom.physics.spins.layout import events_of, pulses_of, stretches, tables_of, windows_of
 from scanroom.physics.spins.lots import Told, lots_of
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import Events
 from scanroom.physics.spins.playing_boxes import BoxStage, Seen, play_boxes
 from scanroom.physics.spins.program import WINDOW, Program
@@ -171,7 +172,8 @@ def _ready(
     runs = box_runs(laid, cut, pulses, tables, settings.tolerance)
     runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
     x, y, z = np.where(np.abs(classes.along) > 1 - _STRAIGHT, _NEAR_ACROSS, _NEAR_IN_PLANE).tolist()
-    stage = stage_of(program, laid, runs, (pulses, windows), settings, (x, y, z))
+    saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
+    stage = stage_of(program, laid, runs, (pulses, windows, saturation), settings, (x, y, z))
     return Ready(stage, order, *work_of(runs))
 
 

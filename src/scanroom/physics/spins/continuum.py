@@ -25,12 +25,14 @@ from scanroom.physics.spins.layout import (
     tables_of,
     windows_of,
 )
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import Pulses, Windows, mark_changes
 from scanroom.physics.spins.playing_boxes import N_SAVED, BoxRuns, BoxStage, Seen, play_boxes
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.recording import new_book
 from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
+from scanroom.physics.spins.saturating import Saturation
 
 # Orders closer than this [1/m] are one: a thousandth of a turn over a millimetre.
 _NEAR = (1.0, 1.0, 1.0)
@@ -97,7 +99,8 @@ def simulate_boxes(
         pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
         cut, held = (edge, parts, shape), (arrays, r2_prime, column, diffusion)
         runs = box_runs(held, cut, pulses, tables, settings.tolerance)
-        stage = stage_of(program, held, runs, (pulses, windows), settings)
+        saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
+        stage = stage_of(program, held, runs, (pulses, windows, saturation), settings)
         work, saved = work_of(runs)
         columns, closed = arrays.weight.shape[1], new_book(is_open=False)
         done, total = 0, len(program.event)
@@ -163,12 +166,12 @@ def stage_of(
     program: Program,
     boxes: Held,
     runs: BoxRuns,
-    course: tuple[Pulses, Windows],
+    course: tuple[Pulses, Windows, Saturation],
     settings: Settings,
     near: tuple[float, float, float] = _NEAR,
 ) -> BoxStage:
     """Set a stage on which nothing happens yet; ``boxes`` is all that is known of them."""
-    pulses, windows = course
+    pulses, windows, saturation = course
     nothing, _ = events_of(program, 0, 0, 2, needs(runs.fastest_r2, windows))
     return BoxStage(
         *boxes,
@@ -176,6 +179,7 @@ def stage_of(
         nothing,
         pulses,
         windows,
+        saturation,
         centres(program),
         settings.tolerance,
         settings.faintest,

@@ -25,6 +25,7 @@ from scanroom.physics.spins.layout import (
     tables_of,
     windows_of,
 )
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import (
     Pulses,
     Runs,
@@ -101,6 +102,7 @@ def simulate(
         tables = tables_of(program, (position, arrays.offset, arrays.transmit), pool)
         kinds = (pulses_of(program, arrays, tables), windows_of(program))
         runs = _runs(arrays, program, kinds[0], tables, settings.tolerance)
+        saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
         touched = np.flatnonzero(np.isinf(runs.change).any(axis=1))
         work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
         reader = reader_of(program, kinds[1], runs, touched, arrays, (n_coils, settings.readout))
@@ -114,7 +116,7 @@ def simulate(
             events, size = events_of(program, first, last, columns, asked, read_later.taken)
             sums = np.zeros((LANES, size), np.float32)
             quiet = (settings.tolerance, settings.silence)
-            stage = Stage(arrays, runs, events, *kinds, *quiet, read_later.snapshots)
+            stage = Stage(arrays, runs, events, *kinds, *quiet, read_later.snapshots, saturation)
             jobs = [
                 pool.submit(play_lane, stage, mine, sums[lane], control.stop)
                 for lane, mine in enumerate(work)

@@ -8,6 +8,7 @@ from numba import njit
 
 from scanroom.physics.spins.direct import sum_samples
 from scanroom.physics.spins.gridding import plan_taps, spread
+from scanroom.physics.spins.pools import N_COUPLED, N_PLAIN
 from scanroom.physics.spins.precession import (
     SpinArrays,
     along,
@@ -23,6 +24,13 @@ from scanroom.physics.spins.rotations import (
     advance,
     affine_map,
     interpolate,
+)
+from scanroom.physics.spins.saturating import (
+    Saturation,
+    add_part,
+    saturate,
+    start_products,
+    write_products,
 )
 
 _SLOTS = 8
@@ -118,6 +126,7 @@ class Stage(NamedTuple):
     tolerance: float
     silence: float
     snapshots: Snapshots
+    saturation: Saturation
 
 
 class Scratch(NamedTuple):
@@ -136,15 +145,19 @@ class Scratch(NamedTuple):
     lagrange: np.ndarray
     lanes: np.ndarray
     angle: np.ndarray
+    product: np.ndarray
+    generator: np.ndarray
+    left: np.ndarray
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def new_scratch(longest, columns, n_taps):
-    """Room for the plans of a run of at most ``longest`` spins."""
+def new_scratch(longest, columns, n_taps, coupled):
+    """Room for the plans of a run of at most ``longest`` spins, ``coupled`` to a pool or not."""
+    more = longest if coupled else 0
     return Scratch(
         np.full(_SLOTS, -1, np.int64),
-        np.empty((_SLOTS, 12, longest), np.float32),
+        np.empty((_SLOTS, N_COUPLED if coupled else N_PLAIN, longest), np.float32),
         np.full(_SLOTS, -1, np.int64),
         np.empty((_SLOTS, longest), np.int64),
         np.empty((_SLOTS, longest), np.int64),
@@ -156,6 +169,9 @@ def new_scratch(longest, columns, n_taps):
         np.empty((2, 6)),
         np.empty((N_ENTRIES, _LANE)),
         np.empty(_LANE),
+        np.empty((more, 4, 5)),
+        np.empty((4, 6)),
+        np.empty(more),
     )
 
 
@@ -199,34 +215,99 @@ def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
 @no_type_check
 def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a varying gradient, step by step, 64 spins at a time."""
-    low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
-    time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
-    duration = time.sum()
-    lanes, angle, shim = scratch.lanes, scratch.angle, pulses.shim[kind]
+    duration = pulses.step_time[pulses.step_edge[kind] : pulses.step_edge[kind + 1]].sum()
+    shim = pulses.shim[kind]
     out = np.empty(12)
     strength = np.ones(_LANE)
     for begin in range(first, last, _LANE):
         count = min(_LANE, last - begin)
-        lanes[:] = 0.0
-        lanes[0] = 1.0
-        lanes[11] = 0.5 * time[0] / duration
-        for i in range(count):
-            strength[i] = pulses.strength[kind] * spins.transmit[begin + i, shim]
-        for step in range(time.size):
-            moment = pulses.step_moment[low + step]
-            for i in range(count):
-                j = begin + i
-                own = time[step] * (spins.offset[j] - pulses.frequency[kind])
-                angle[i] = math.pi * (along(spins, moment, j) + own)
-            following = time[step + 1] if step + 1 < time.size else 0.0
-            pulse = math.pi * time[step] * signal[step]
-            advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
+        _step_lanes(spins, (begin, count), pulses, kind, scratch, strength)
         for i in range(count):
             j = begin + i
             spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j, shim])
-            affine_map(lanes[:, i], spin, duration, scratch.matrices, out)
+            affine_map(scratch.lanes[:, i], spin, duration, scratch.matrices, out)
             for entry in range(12):
                 maps[entry, j - first] = out[entry]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _step_lanes(spins, some, pulses, kind, scratch, strength):
+    """Turn up to 64 spins, from a first one on, by all steps of a pulse."""
+    begin, count = some
+    low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
+    time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
+    duration = time.sum()
+    lanes, angle, shim = scratch.lanes, scratch.angle, pulses.shim[kind]
+    lanes[:] = 0.0
+    lanes[0] = 1.0
+    lanes[11] = 0.5 * time[0] / duration
+    for i in range(count):
+        strength[i] = pulses.strength[kind] * spins.transmit[begin + i, shim]
+    for step in range(time.size):
+        moment = pulses.step_moment[low + step]
+        for i in range(count):
+            j = begin + i
+            own = time[step] * (spins.offset[j] - pulses.frequency[kind])
+            angle[i] = math.pi * (along(spins, moment, j) + own)
+        following = time[step + 1] if step + 1 < time.size else 0.0
+        pulse = math.pi * time[step] * signal[step]
+        advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def plan_pulse(spins, first, last, courses, kind, scratch, maps):
+    """Affine maps of a pulse, of two pools where there are two.
+
+    ``courses`` are the pulses and their `Saturation`.
+    """
+    pulses, saturation = courses
+    if pulses.table[kind] < 0:
+        plan_stepped(spins, first, last, pulses, kind, scratch, maps)
+    else:
+        plan_tabulated(spins, first, last, pulses, kind, scratch, maps)
+    if spins.bound.z.size == 0:
+        return
+    start_products(scratch.product)
+    for part in range(saturation.parts.edge[kind], saturation.parts.edge[kind + 1]):
+        if saturation.pulses.table[part] < 0:
+            _add_stepped(spins, first, last, saturation, part, scratch)
+        else:
+            _add_tabulated(spins, first, last, saturation, part, scratch)
+    write_products(spins, (first, last), pulses.shim[kind], scratch.product, maps)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_tabulated(spins, first, last, saturation, part, scratch):
+    """Multiply the products of a run by a part of a pulse under a constant gradient."""
+    pulses = saturation.pulses
+    table, gradient, shim = _table(pulses, part), pulses.gradient[part], pulses.shim[part]
+    for i in range(last - first):
+        j = first + i
+        if spins.bound.to_bound[j] > 0.0:
+            offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[part]
+            strength = pulses.strength[part] * spins.transmit[j, shim]
+            interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
+            room = (scratch.product[i], scratch.generator, scratch.matrices[0])
+            add_part(spins, j, saturation, part, scratch.entry, room)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_stepped(spins, first, last, saturation, part, scratch):
+    """Multiply the products of a run by a part of a pulse under a varying gradient."""
+    strength = np.ones(_LANE)
+    for begin in range(first, last, _LANE):
+        count = min(_LANE, last - begin)
+        _step_lanes(spins, (begin, count), saturation.pulses, part, scratch, strength)
+        for i in range(count):
+            j = begin + i
+            if spins.bound.to_bound[j] > 0.0:
+                entry = scratch.lanes[:, i]
+                room = (scratch.product[j - first], scratch.generator, scratch.matrices[0])
+                add_part(spins, j, saturation, part, entry, room)
 
 
 @njit(cache=True, nogil=True)
@@ -259,10 +340,8 @@ def _pulse(stage, run, at, scratch):
     slot = kind % _SLOTS
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
-        if pulses.table[kind] < 0:
-            plan_stepped(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
-        else:
-            plan_tabulated(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
+        courses = (pulses, stage.saturation)
+        plan_pulse(spins, first, last, courses, kind, scratch, scratch.maps[slot])
     apply_maps(spins, first, last, scratch.maps[slot], events.turns[at])
     runs.time[run] = events.time[at, 1]
     runs.moment[run] = events.moment[at, 1]
@@ -313,6 +392,7 @@ def _receive(stage, run, at, scratch, out):
 def _play_run(stage, run, scratch, out):
     """Play a stretch of the programme to one run."""
     spins, runs, events = stage.spins, stage.runs, stage.events
+    acts = stage.saturation.acts
     scratch.map_tag[:] = -1
     scratch.tap_tag[:] = -1
     first, last = runs.edge[run], runs.edge[run + 1]
@@ -324,6 +404,11 @@ def _play_run(stage, run, scratch, out):
             change = runs.change[run, events.kind[at]]
             if change == np.inf or change * amplitude > stage.tolerance:
                 _pulse(stage, run, at, scratch)
+            elif acts.size > 0 and acts[run, events.kind[at]] != 0:
+                times = (events.time[at, 0], runs.recovery_time[run])
+                runs.recovery_time[run] = saturate(
+                    spins, first, last, stage.saturation, events.kind[at], times, scratch.left
+                )
         elif amplitude > stage.silence:
             _receive(stage, run, at, scratch, out)
 
@@ -337,7 +422,7 @@ def play_lane(stage, mine, out, stop):
     for run in mine:
         longest = max(longest, edge[run + 1] - edge[run])
     columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
-    scratch = new_scratch(longest, columns, n_taps)
+    scratch = new_scratch(longest, columns, n_taps, stage.spins.bound.z.size > 0)
     for run in mine:
         if stop[0] != 0:
             return

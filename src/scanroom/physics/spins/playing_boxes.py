@@ -6,9 +6,11 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
+from scanroom.physics.spins.bound_orders import saturate_orders
 from scanroom.physics.spins.configurations import (
     CLOCK,
     DEPHASING,
+    EXCHANGED,
     HEARD,
     LOST,
     LOUD,
@@ -38,12 +40,13 @@ from scanroom.physics.spins.playing import (
     Pulses,
     Windows,
     new_scratch,
-    plan_stepped,
-    plan_tabulated,
+    plan_pulse,
 )
+from scanroom.physics.spins.pools import bound_part
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE
 from scanroom.physics.spins.recording import write_seen
+from scanroom.physics.spins.saturating import Saturation
 from scanroom.physics.spins.vector import COILS, add_columns
 
 _SLOTS = 8
@@ -89,6 +92,7 @@ class BoxStage(NamedTuple):
     events: Events
     pulses: Pulses
     windows: Windows
+    saturation: Saturation
     centre: np.ndarray
     tolerance: float
     faintest: float
@@ -236,6 +240,7 @@ def _view(stage, run, signal, r2):
         signal[0, :count],
         signal[1, :count],
         spins.mz,
+        bound_part(spins.bound, stage.runs.edge[run], stage.runs.edge[run + 1]),
     )
 
 
@@ -252,7 +257,7 @@ def _diffused(stage, run):
 def _pulse(stage, run, at, mine, room):
     """Play one pulse to a run."""
     work, scratch = room
-    events, pulses, length = stage.events, stage.pulses, work.cosine.size
+    events, length = stage.events, work.cosine.size
     kind, slot = events.kind[at], events.kind[at] % _SLOTS
     centre = stage.centre[kind]
     half = (centre[0], centre[1], centre[2])
@@ -262,10 +267,8 @@ def _pulse(stage, run, at, mine, room):
     catch_up(mine, work, length, events.time[at, 0], events.moment[at, 0], events.turns[at, 0])
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
-        if pulses.table[kind] < 0:
-            plan_stepped(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
-        else:
-            plan_tabulated(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
+        courses = (stage.pulses, stage.saturation)
+        plan_pulse(mine, 0, mine.x.size, courses, kind, scratch, scratch.maps[slot])
     if diffused[1] > 0.0:
         diffuse_along(work, length, diffused, half, centre[3])
     shift(work, half, centre[3])
@@ -398,7 +401,7 @@ def _play_run(stage, run, room, out, seen, book):
     states = (work.key, work.kind, work.size, work.share, work.tally, work.clock)
     event, kinds, time, clock = events.event, events.kind, events.time, work.clock
     changes, edges, slowest = runs.change[run], runs.edges[run], runs.slowest_r2[run]
-    course = (time, events.moment)
+    course, acts = (time, events.moment), stage.saturation.acts
     for at in range(event.size):
         change = changes[kinds[at]] if event[at] == PULSE else 0.0
         if change == np.inf:
@@ -410,6 +413,11 @@ def _play_run(stage, run, room, out, seen, book):
             least = _AFTERWARDS if clock[HEARD] > 0.0 else stage.tolerance
             if change * amplitude > least:
                 _pulse(stage, run, at, views[0], room[:2])
+            elif acts.size > 0 and acts[run, kinds[at]] != 0:
+                times, held = (time[at, 0], clock[EXCHANGED]), (work, work.cosine.size)
+                clock[EXCHANGED] = saturate_orders(
+                    views[0], held, stage.saturation, kinds[at], times, scratch.left
+                )
             continue
         clock[HEARD] = 1.0
         if amplitude > stage.faintest:
@@ -440,9 +448,10 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
     for run in mine:
         longest = max(longest, (edge[run + 1] - edge[run] + 15) // 16 * 16)
     columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
+    coupled = stage.spins.bound.z.size > 0
     room = (
-        new_work(longest),
-        new_scratch(longest, columns, n_taps),
+        new_work(longest, coupled),
+        new_scratch(longest, columns, n_taps, coupled),
         _new_columns(longest, n_taps),
         np.zeros((2, longest), np.float32),
         np.zeros(longest, np.float32),
@@ -459,7 +468,7 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
             restore(work, longest, banks[at], tables[at])
             work.clock[:] = clocks[at, :CLOCK]
         _play_run(stage, mine[at], room, out, seen, book)
-        banks[at] = np.empty((work.tally[0], 2 * longest), np.float32)
+        banks[at] = np.empty((work.tally[0], (4 if coupled else 2) * longest), np.float32)
         tables[at] = np.empty((work.tally[0], N_SAVED))
         save(work, longest, banks[at], tables[at])
         clocks[at, :CLOCK] = work.clock
