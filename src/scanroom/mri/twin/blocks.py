@@ -6,7 +6,7 @@ never on memory or threads: the same scan gives the same bytes anywhere. Most su
 block, whose signals are passed on as they come.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from scanroom.physics.spins.program import WINDOW, Program
 _PER_COIL, _PER_GRAIN, LARGEST = 32, 384, 3 << 30
 MOST_HELD = 4 << 30
 """Signals [B] of one drive that may be held until all blocks have been played."""
-Signals = Iterator[Complex64[np.ndarray, "coil sample"]]
+Signals = Iterator[Complex64[np.ndarray, "coil _"]]
 Chosen = tuple[Bool[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]
 
 
@@ -33,14 +33,19 @@ class Block(NamedTuple):
 
 
 def blocks_of(
-    chosen: Chosen, grains: Int[np.ndarray, "x y z"], n_coils: int, largest: int = LARGEST
+    chosen: Chosen,
+    grains: Int[np.ndarray, "x y z"],
+    n_coils: int,
+    *,
+    at_least: int = 1,
+    largest: int = LARGEST,
 ) -> list[Block]:
     """Cut the chosen voxels into slabs of about equally many ``grains`` (of each voxel)."""
     each = np.where(chosen[0] | chosen[1], grains, 0).ravel()
     before = np.cumsum(each) - each
     total = int(before[-1] + each[-1]) if each.size else 0
-    n_blocks = -(-total * (_PER_COIL * n_coils + _PER_GRAIN) // largest)
-    if n_blocks <= 1:
+    n_blocks = max(at_least, -(-total * (_PER_COIL * n_coils + _PER_GRAIN) // largest))
+    if n_blocks <= 1 or total == 0:
         return [Block(chosen, (0, 0))]
     number = (before * n_blocks // total).reshape(grains.shape)
     blocks, counted = [], (0, 0)
@@ -68,22 +73,41 @@ def in_turn(
     if len(blocks) == 1:
         yield from play(blocks[0], control)
         return
+    signals = silent(program, n_coils)
+    for number, block in enumerate(blocks):
+        add(signals, play(block, _part(control, number, blocks)))
+        if control.stop[0]:
+            return
+    yield from signals
+
+
+def silent(program: Program, n_coils: int) -> list[Complex64[np.ndarray, "coil _"]]:
+    """Windows without a signal.
+
+    Raises
+    ------
+    ProtocolError
+        If they are too large to be held.
+    """
     kinds = program.kind[program.event == WINDOW].tolist()
     sizes = [program.windows[kind].n_samples for kind in kinds]
     held = 8 * n_coils * sum(sizes)
     if held > MOST_HELD:
         raise ProtocolError(
             f"the signals of the drive take {held / 2**30:.3g} GiB; of a subject that is played "
-            f"in {len(blocks)} blocks {MOST_HELD / 2**30:g} GiB can be held (scanroom.mri.twin). "
-            "Play fewer windows or coils at once, or a coarser subject."
+            f"in parts {MOST_HELD / 2**30:g} GiB can be held (scanroom.mri.twin). Play fewer "
+            "windows or coils at once, or a coarser subject."
         )
-    signals = [np.zeros((n_coils, size), np.complex64) for size in sizes]
-    for number, block in enumerate(blocks):
-        for total, signal in zip(signals, play(block, _part(control, number, blocks)), strict=False):
-            total += signal
-        if control.stop[0]:
-            return
-    yield from signals if control.team.leads else ()
+    return [np.zeros((n_coils, size), np.complex64) for size in sizes]
+
+
+def add(
+    signals: list[Complex64[np.ndarray, "coil _"]],
+    more: Iterable[Complex64[np.ndarray, "coil _"]],
+) -> None:
+    """Add, window by window; what a stopped play lacks is silence."""
+    for total, signal in zip(signals, more, strict=False):
+        np.add(total, signal, out=total)
 
 
 def _part(control: Control, number: int, blocks: list[Block]) -> Control:
@@ -92,4 +116,4 @@ def _part(control: Control, number: int, blocks: list[Block]) -> Control:
     def report(fraction: float) -> None:
         control.report((number + fraction) / len(blocks))
 
-    return Control(control.stop, report, control.team)
+    return Control(control.stop, report)

@@ -7,6 +7,7 @@ from scanroom.physics.spins.engine import Settings
 
 # What an exam on two cores needs: within a hundredth of the signal; tests and studies ask for less.
 QUICK = Settings(faintest=2e-3, error=7e-3)
+MOST_PARTS = 1024
 ENGINES = ("auto", "classes", "continuum", "isochromats")
 
 
@@ -25,6 +26,10 @@ class Effort:
     ``faint`` [rad] contribute little and get a single box or isochromat; those that none tilts by
     more than the tolerance of the settings get none.
 
+    Voxels are played in ``parts`` one after another, or more where their memory asks for it, whose
+    signals are added up in their order; up to ``workers`` processes play parts at the same time,
+    which changes no byte.
+
     Motion, flow and fields that plain gradients do not make are followed by ``isochromats`` alone,
     which ``auto`` then takes.
     """
@@ -35,6 +40,8 @@ class Effort:
     in_trains: int = 5
     columns: bool = True
     faint: float = 0.05
+    parts: int = 1
+    workers: int = 1
     settings: Settings = QUICK
 
     def __post_init__(self) -> None:
@@ -42,4 +49,15 @@ class Effort:
             raise ProtocolError(
                 f"engine is {self.engine!r}; it may be one of {', '.join(ENGINES)} "
                 "(scanroom.mri.twin). Choose one of them."
+            )
+        for name, value in (("parts", self.parts), ("workers", self.workers)):
+            if not 1 <= value <= MOST_PARTS:
+                raise ProtocolError(
+                    f"{name} is {value}; it may be 1 to {MOST_PARTS} (scanroom.mri.twin). Choose a "
+                    "number in that range."
+                )
+        if self.workers > self.parts:
+            raise ProtocolError(
+                f"{self.workers} workers are to play {self.parts} parts of the subject; each plays "
+                "one or more (scanroom.mri.twin). Ask for as many parts or for fewer workers."
             )
