@@ -24,8 +24,7 @@ Seed = Annotated[int, Option(help="Seed of noise and isochromats: same seed, sam
 Coils = Annotated[int, Option(help="Receive channels, 1 to 64.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 Perfect = Annotated[bool, Option("--perfect", help="Switch every fault of the twin off.")]
-Parts = Annotated[int, Option(help="Parts that the twin plays the subject in.")]
-Workers = Annotated[int, Option(help="Processes that play parts at once: the same bytes.")]
+Workers = Annotated[int, Option(help="Processes of the twin, 1 to 8: the same bytes.")]
 Intensity = Annotated[str, Option(help="even (shading of the coils taken out) or received.")]
 Out = Annotated[Path, Option(help="Folder of the exam.")]
 Protocol = Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")]
@@ -104,7 +103,6 @@ def scan(
     coils: Coils = 8,
     seed: Seed = 0,
     perfect: Perfect = False,
-    parts: Parts = 1,
     workers: Workers = 1,
     intensity: Intensity = "even",
     as_json: AsJson = False,
@@ -120,7 +118,6 @@ def scan(
         n_coils=coils,
         mode=mode,
         perfect=perfect,
-        parts=parts,
         workers=workers,
     )
     show_scans([run_scan(protocol, station, out, intensity=intensity)], out, as_json=as_json)
@@ -136,7 +133,6 @@ def play(
     coils: Coils = 8,
     seed: Seed = 0,
     perfect: Perfect = False,
-    parts: Parts = 1,
     workers: Workers = 1,
     intensity: Intensity = "even",
     as_json: AsJson = False,
@@ -152,7 +148,6 @@ def play(
         n_coils=coils,
         mode=mode,
         perfect=perfect,
-        parts=parts,
         workers=workers,
     )
     show_scans([run_play(sequence, station, out, intensity=intensity)], out, as_json=as_json)

@@ -25,8 +25,7 @@ class Station:
     """The scanner and its subject for the scans of one exam.
 
     ``perfect`` switches every fault of the twin off. ``mode`` is the operating mode of
-    IEC 60601-2-33 that the gate enforces. The twin plays the subject in ``parts``, by so many
-    ``workers`` at the same time (`Effort`).
+    IEC 60601-2-33 that the gate enforces; ``workers`` are the processes of the twin (`Effort`).
     """
 
     subject: str
@@ -35,7 +34,6 @@ class Station:
     n_coils: int = 8
     seed: int = 0
     perfect: bool = False
-    parts: int = 1
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -48,7 +46,7 @@ class Station:
             raise ProtocolError(
                 f"seed is {self.seed}; it must be 0 or more (random generator). Choose another."
             )
-        Effort(parts=self.parts, workers=self.workers)  # refuses what cannot be
+        Effort(workers=self.workers)  # refuses what cannot be
         limits_for(system(self.system), mode=self.mode)  # refuses a scanner or mode unknown
 
     @property
@@ -78,7 +76,7 @@ class Station:
             seed=self.seed,
             n_coils=self.n_coils,
             static_field=static_field,
-            effort=Effort(parts=self.parts, workers=self.workers),
+            effort=Effort(workers=self.workers),
         )
 
 

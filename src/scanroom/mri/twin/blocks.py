@@ -6,7 +6,7 @@ never on memory or threads: the same scan gives the same bytes anywhere. Most su
 block, whose signals are passed on as they come.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -73,9 +73,11 @@ def in_turn(
     if len(blocks) == 1:
         yield from play(blocks[0], control)
         return
-    signals = silent(program, n_coils)
+    signals = silent(program, n_coils) if control.team.leads else []
     for number, block in enumerate(blocks):
-        add(signals, play(block, _part(control, number, blocks)))
+        for at, signal in enumerate(play(block, _part(control, number, blocks))):
+            if control.team.leads:
+                np.add(signals[at], signal, out=signals[at])
         if control.stop[0]:
             return
     yield from signals
@@ -101,19 +103,10 @@ def silent(program: Program, n_coils: int) -> list[Complex64[np.ndarray, "coil _
     return [np.zeros((n_coils, size), np.complex64) for size in sizes]
 
 
-def add(
-    signals: list[Complex64[np.ndarray, "coil _"]],
-    more: Iterable[Complex64[np.ndarray, "coil _"]],
-) -> None:
-    """Add, window by window; what a stopped play lacks is silence."""
-    for total, signal in zip(signals, more, strict=False):
-        np.add(total, signal, out=total)
-
-
 def _part(control: Control, number: int, blocks: list[Block]) -> Control:
     """The control of one block, whose progress is a part of the whole."""
 
     def report(fraction: float) -> None:
         control.report((number + fraction) / len(blocks))
 
-    return Control(control.stop, report)
+    return Control(control.stop, report, control.team)

@@ -20,7 +20,7 @@ from scanroom.mri.twin.effort import Effort
 from scanroom.mri.twin.farm import farmed
 from scanroom.mri.twin.faults import MAX_COILS, Faults
 from scanroom.mri.twin.filling import Filling
-from scanroom.mri.twin.playing import Playing, Signals
+from scanroom.mri.twin.playing import Playing
 from scanroom.mri.twin.programme import programme
 from scanroom.mri.twin.receiving import Chain, covariance_of
 from scanroom.mri.twin.transfer import refuse_transfer
@@ -72,7 +72,7 @@ class Twin:
             subject,
             system,
             self.faults,
-            self.effort,
+            self.effort.of_one,
             seed=seed,
             array=head_array(n_coils),
             static_field=static_field,
@@ -164,14 +164,16 @@ class Twin:
             play_number, self._n_played = self._n_played, self._n_played + 1
         control.progress = self.progress
         try:
-            signals, loudest = self._signals(drive, program, control)
-            chain = self._chain(drive, loudest, f"{self.seed}/{digest}/{play_number}")
-            for index, signal in enumerate(signals):
-                if control.stop[0]:
-                    break
-                readout = chain.receive(index, signal)
-                self._truth["n_clipped"] = chain.n_clipped
-                yield readout
+            playing = self._playing(drive, program)
+            with farmed(playing, control, self.effort.workers) as led:
+                signals, loudest = playing.signals(led)
+                chain = self._chain(drive, loudest, f"{self.seed}/{digest}/{play_number}")
+                for index, signal in enumerate(signals):
+                    if control.stop[0]:
+                        break
+                    readout = chain.receive(index, signal)
+                    self._truth["n_clipped"] = chain.n_clipped
+                    yield readout
             if control.stop[0]:
                 raise InterlockOpen(f"{self.name} was stopped while playing {drive.name!r}.")
         finally:
@@ -194,14 +196,12 @@ class Twin:
         )
         return dataclasses.replace(drive, shapes=shapes)
 
-    def _signals(self, drive: Drive, program: Program, control: Control) -> tuple[Signals, float]:
-        """What the coils pick up, window by window, and the most that one could."""
+    def _playing(self, drive: Drive, program: Program) -> Playing:
+        """What is to be played, which notes the truth."""
         self._filling.weights = transmitting.weights_of(drive, self.system.n_transmit)
         playing = Playing(self._filling, drive, program)
         self._truth, self._lost = playing.truth, playing.lost
-        if self.effort.workers > 1 and len(playing.parts) > 1:
-            return farmed(playing, control, self.effort.workers), playing.loudest()
-        return playing.signals(control)
+        return playing
 
     def _noise(self) -> Float[np.ndarray, "coil coil"]:
         """Covariance of the noise per hertz of bandwidth [V2/Hz]."""

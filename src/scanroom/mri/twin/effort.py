@@ -3,7 +3,7 @@
 import dataclasses
 
 from scanroom.core.errors import ProtocolError
-from scanroom.physics.spins.engine import Settings
+from scanroom.physics.spins.engine import LANES, Settings
 
 # What an exam on two cores needs: within a hundredth of the signal; tests and studies ask for less.
 QUICK = Settings(faintest=2e-3, error=7e-3)
@@ -27,8 +27,8 @@ class Effort:
     more than the tolerance of the settings get none.
 
     Voxels are played in ``parts`` one after another, or more where their memory asks for it, whose
-    signals are added up in their order; up to ``workers`` processes play parts at the same time,
-    which changes no byte.
+    signals are added up in their order. So many ``workers``, processes that share the threads of
+    the settings, play at the same time, which changes no byte.
 
     Motion, flow and fields that plain gradients do not make are followed by ``isochromats`` alone,
     which ``auto`` then takes.
@@ -50,14 +50,20 @@ class Effort:
                 f"engine is {self.engine!r}; it may be one of {', '.join(ENGINES)} "
                 "(scanroom.mri.twin). Choose one of them."
             )
-        for name, value in (("parts", self.parts), ("workers", self.workers)):
-            if not 1 <= value <= MOST_PARTS:
+        for name, value, most in (
+            ("parts", self.parts, MOST_PARTS),
+            ("workers", self.workers, LANES),
+        ):
+            if not 1 <= value <= most:
                 raise ProtocolError(
-                    f"{name} is {value}; it may be 1 to {MOST_PARTS} (scanroom.mri.twin). Choose a "
+                    f"{name} is {value}; it may be 1 to {most} (scanroom.mri.twin). Choose a "
                     "number in that range."
                 )
-        if self.workers > self.parts:
-            raise ProtocolError(
-                f"{self.workers} workers are to play {self.parts} parts of the subject; each plays "
-                "one or more (scanroom.mri.twin). Ask for as many parts or for fewer workers."
-            )
+
+    @property
+    def of_one(self) -> "Effort":
+        """The effort of one worker: its share of the threads."""
+        threads = max(1, self.settings.threads // self.workers)
+        return dataclasses.replace(
+            self, settings=dataclasses.replace(self.settings, threads=threads)
+        )

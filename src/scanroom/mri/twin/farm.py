@@ -1,108 +1,183 @@
-"""Parts of a subject played by several processes, the bytes of one.
+"""Several processes that play one drive, the bytes of one.
 
-A part is played alike wherever it is played, and the signals of all are added up in the order of
-the parts: whoever is quicker waits. Each worker gets the subject once.
+Every process holds the subject and plays the same programme, each its own lanes and lots (`team`).
+What the others fill in comes to the one that leads through a pipe.
 """
 
+import contextlib
 import multiprocessing
+import os
+import pickle
+import signal
+import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from typing import Any, NamedTuple
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import numba
 import numpy as np
-from jaxtyping import Complex64
 
-from scanroom.core.errors import DeviceError
+from scanroom.core.errors import DeviceError, ScanroomError
 from scanroom.core.units import Second
-from scanroom.mri.twin.blocks import add, silent
 from scanroom.mri.twin.playing import Playing
 from scanroom.physics.spins.engine import Control
+from scanroom.physics.spins.team import Parts, Team
 
-_PATIENCE: Second = 0.2
+_PATIENCE: Second = 0.1
 """How often the stop button is looked at."""
+Crew = list[tuple[BaseProcess, Connection]]
+"""Every process but this one, and the pipe to it."""
 
 
-class Played(NamedTuple):
-    """What a worker gives back of one part."""
+class Leader(Team):
+    """The process that adds up; ``stop`` is the twin's button."""
 
-    signals: list[Complex64[np.ndarray, "coil _"]]
-    truth: dict[str, Any]
-    lost: tuple[float, float]
+    alone = False
+
+    def __init__(self, links: list[Connection], stop: np.ndarray) -> None:
+        self._links, self._stop = links, stop
+
+    def plays(self, number: int) -> bool:
+        """Whether work of this number is done here."""
+        return number % (len(self._links) + 1) == 0
+
+    def bring(self, parts: Parts, first: int = 0) -> None:
+        """Take what the others filled in; leave when stopped.
+
+        Raises
+        ------
+        DeviceError
+            If a worker has died.
+        ScanroomError
+            If a worker was refused.
+        """
+        for number, arrays in enumerate(parts, first):
+            if self.plays(number):
+                continue
+            link = self._links[number % (len(self._links) + 1) - 1]
+            for array in arrays:
+                if array.size and not self._take(link, array):
+                    return
+
+    def _take(self, link: Connection, array: np.ndarray) -> bool:
+        """Fill the array; False when stopped."""
+        try:
+            while not link.poll(_PATIENCE):
+                if self._stop[0]:
+                    return False
+            refused = link.recv()
+            if refused is None:
+                link.recv_bytes_into(_bytes_of(array))
+                return True
+        except (EOFError, OSError) as error:
+            raise _died() from error
+        raise refused
 
 
-def farmed(
-    playing: Playing, control: Control, n_workers: int
-) -> Iterator[Complex64[np.ndarray, "coil _"]]:
-    """Signals of all parts, window by window, once all have been played; none when stopped.
+class Member(Team):
+    """One of the others, ``number`` of ``n`` processes."""
+
+    leads = alone = False
+
+    def __init__(self, link: Connection, number: int, n: int) -> None:
+        self._link, self._number, self._n = link, number, n
+
+    def plays(self, number: int) -> bool:
+        """Whether work of this number is done here."""
+        return number % self._n == self._number
+
+    def bring(self, parts: Parts, first: int = 0) -> None:
+        """Send what was filled in here."""
+        for number, arrays in enumerate(parts, first):
+            for array in arrays:
+                if array.size and self.plays(number):
+                    self._link.send(None)
+                    self._link.send_bytes(_bytes_of(array))
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+@contextlib.contextmanager
+def farmed(playing: Playing, control: Control, n_workers: int) -> Iterator[Control]:
+    """With which control to play so that ``n_workers`` processes do it, this one among them.
 
     Raises
     ------
     DeviceError
         If a worker dies.
     """
-    total = silent(playing.program, playing.filling.array.n_coils)
+    if n_workers == 1 or not playing.n_excited:
+        yield control
+        return
     playing.filling.static_field()  # before it is sent: it is found once
-    pool = ProcessPoolExecutor(
-        min(n_workers, len(playing.parts)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(playing, n_workers),
-    )
+    before, crew = numba.get_num_threads(), _hired(n_workers)
     try:
-        futures = [pool.submit(_part, number) for number in range(len(playing.parts))]
-        for number, future in enumerate(futures):
-            if not _came(future, control):
-                return
-            played = future.result()
-            add(total, played.signals)
-            playing.take(played.truth, played.lost)
-            control.report((number + 1) / len(futures))
-    except BrokenProcessPool as error:
-        raise DeviceError(
-            f"a worker that played parts of {playing.filling.subject.name!r} died; each needs the "
-            "memory of a subject and of a part (scanroom.mri.twin.farm). Take fewer workers or "
-            "more parts."
-        ) from error
+        _send(pickle.dumps((playing, n_workers)), crew)
+        _use(playing)
+        leader = Leader([link for _, link in crew], control.stop)
+        yield Control(control.stop, control.progress, leader)
     finally:
-        _end(pool)
-    yield from total
+        numba.set_num_threads(before)
+        for worker, link in crew:
+            worker.kill()
+            link.close()
+        for worker, _ in crew:
+            worker.join()
 
 
-def _came(future: "Future[Played]", control: Control) -> bool:
-    """Wait for a part, or for the stop button."""
-    while not control.stop[0]:
-        if wait([future], _PATIENCE, return_when=FIRST_COMPLETED).done:
-            return True
-    return False
+def _hired(n_workers: int) -> Crew:
+    """Start all processes but this one, each with a pipe to it."""
+    context = multiprocessing.get_context("spawn")
+    crew: Crew = []
+    for number in range(1, n_workers):
+        here, there = context.Pipe()
+        worker = context.Process(target=_work, args=(there, number), daemon=True)
+        worker.start()
+        there.close()
+        crew.append((worker, here))
+    return crew
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """Leave no worker behind, whatever it is doing."""
-    workers = list((pool._processes or {}).values())  # noqa: SLF001 -- there is no other way in 3.11
-    pool.shutdown(wait=False, cancel_futures=True)
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join()
+def _send(sent: bytes, crew: Crew) -> None:
+    try:
+        for _, link in crew:
+            link.send_bytes(sent)
+    except OSError as error:
+        raise _died() from error
 
 
-_mine: list[Playing] = []
+def _died() -> DeviceError:
+    return DeviceError(
+        "a worker of the twin died, perhaps for want of memory: each takes as much as a twin alone "
+        "(scanroom.mri.twin.farm). Ask for fewer workers."
+    )
 
 
-def _begin(playing: Playing, n_workers: int) -> None:
-    """Share the cores between the workers; threads change no byte."""
-    effort = playing.filling.effort
-    threads = max(1, effort.settings.threads // n_workers)
-    numba.set_num_threads(min(threads, numba.get_num_threads()))
-    playing.filling.effort = replace(effort, settings=replace(effort.settings, threads=threads))
-    _mine[:] = [playing]
+def _use(playing: Playing) -> None:
+    """Use no more threads than are this process's share; they change no byte."""
+    numba.set_num_threads(min(playing.filling.effort.settings.threads, numba.get_num_threads()))
 
 
-def _part(number: int) -> Played:
-    playing = _mine[0]
-    fresh = playing.fresh()
-    signals, _ = fresh.part(fresh.parts[number], Control())
-    return Played(list(signals), fresh.truth, (fresh.lost.size, fresh.lost.shown))
+def _work(link: Connection, number: int) -> None:
+    """What every process does but the one that leads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that leads is told, and ends this one
+    threading.Thread(target=_follow, daemon=True).start()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # nobody leads
+        playing, n_workers = pickle.loads(link.recv_bytes())  # noqa: S301 -- from this very program
+        try:
+            _use(playing)
+            signals, _ = playing.signals(Control(team=Member(link, number, n_workers)))
+            for _ in signals:
+                pass
+        except (ScanroomError, MemoryError) as error:
+            link.send(error)
+
+
+def _follow() -> None:
+    """Leave as soon as the process that leads has gone."""
+    leader = multiprocessing.parent_process()
+    if leader is not None:
+        leader.join()
+        os._exit(1)

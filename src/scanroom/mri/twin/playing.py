@@ -1,6 +1,5 @@
 """One drive on one subject: which engine plays which voxels, and in how many parts."""
 
-import copy
 import dataclasses
 import itertools
 import math
@@ -52,6 +51,7 @@ class Playing:
             "n_voxels_bright": int(bright.sum()),
             "n_voxels_faint": int(faint.sum()),
         }
+        self.n_excited = int(bright.sum()) + int(faint.sum())
         self._by_points = effort.engine == "isochromats" or not filling.courses.plain
         self.parts = blocks_of(
             self._chosen,
@@ -149,20 +149,6 @@ class Playing:
             self.truth["engine"] = self.truth["engine"].removesuffix("classes").rstrip("+")
             self.lost.size, self.lost.shown = before.size, before.shown
             yield from itertools.islice(self._by_boxes(chosen, control)[0], told, None)
-
-    def fresh(self) -> "Playing":
-        """The same play, of which nothing has been played yet."""
-        other = copy.copy(self)
-        other.lost, other.truth = Lost(), {}
-        return other
-
-    def take(self, truth: dict[str, Any], lost: tuple[float, float]) -> None:
-        """Add what another process noted of one part."""
-        counts = {name: count for name, count in truth.items() if name != "engine"}
-        for engine in str(truth.get("engine", "")).split("+"):
-            self._note(engine, **counts)
-            counts = {}
-        self.lost.note(*lost)
 
     def _grains(self, n_bright: int, chosen: Chosen | None = None) -> Int[np.ndarray, "x y z"]:
         """Isochromats, boxes or voxels that stand for each voxel."""

@@ -140,7 +140,12 @@ def simulate_classes(
                 for at in np.flatnonzero(events.event == WINDOW).tolist()
             }
             for number, lot in enumerate(lots):
-                parts = samples_of(program, voxels, classes, ground, lot, pool)
+                parts = (
+                    samples_of(program, voxels, classes, ground, lot, pool)
+                    if control.team.plays(number)
+                    else np.zeros((len(lot.rows.at), n_coils, lot.n_samples), np.complex64)
+                )
+                control.team.bring([(parts,)], number)
                 for row, at in enumerate(lot.rows.at.tolist()):
                     signals[at] += parts[row]
                 done = _PLAYING + (1 - _PLAYING) * (number + 1) / len(lots)

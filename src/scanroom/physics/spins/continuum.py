@@ -102,6 +102,7 @@ def simulate_boxes(
         saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
         stage = stage_of(program, held, runs, (pulses, windows, saturation), settings)
         work, saved = work_of(runs)
+        work = control.team.share(work)
         columns, closed = arrays.weight.shape[1], new_book(is_open=False)
         done, total = 0, len(program.event)
         for first, last in stretches(program, columns):
@@ -115,12 +116,20 @@ def simulate_boxes(
                 )
                 for k in range(LANES)
             ]
+            left = np.zeros((LANES, 2))
             for lane, job in enumerate(jobs):
-                lost.note(*job.result())
+                left[lane] = job.result()
                 control.report((done + (last - first) * (lane + 1) / LANES) / total)
             done += last - first
+            control.team.bring(
+                [(sums[k], seen[k].score, seen[k].key, left[k]) for k in range(LANES)]
+            )
             if control.stop[0]:
                 return
+            for sizes in left.tolist():
+                lost.note(*sizes)
+            if not control.team.leads:
+                continue
             shown = _shown(program, events, seen, parts[0].edges)
             for signal, factor in zip(
                 collect(program, events, added(sums), columns), shown, strict=True
