@@ -186,17 +186,28 @@ def check(
 
 @mri.command()
 def recon(
-    raw: Annotated[Path, Argument(help="Raw data, ISMRMRD/MRD (.h5), from any source.")],
+    raw: Annotated[Path | None, Argument(help="Raw data, ISMRMRD/MRD (.h5), any source.")] = None,
     out: Out = Path("exam"),
     partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
     intensity: Intensity = "received",
+    serve: Annotated[str, Option(help="host:port: answer MRD clients there until ^C.")] = "",
+    via: Annotated[str, Option(help="host:port: let the MRD server there reconstruct.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Reconstruct raw data to NIfTI, DICOM, pictures and a report."""
-    from scanroom.exam.scan import reconstruct_into
+    """Reconstruct raw data to NIfTI, DICOM, pictures and a report; or serve others' scans."""
+    if (raw is None) != bool(serve) or (serve and via):
+        refuse("give raw data to reconstruct, or --serve host:port without any, to answer others.")
+    elif raw is None:
+        from scanroom.exam.serving import serve as serve_until_stopped
 
-    summary = reconstruct_into(raw, out, partial_fourier=partial_fourier, intensity=intensity)
-    show_scans([summary], out, as_json=as_json)
+        serve_until_stopped(serve, out, partial_fourier=partial_fourier, intensity=intensity)
+    else:
+        from scanroom.exam.scan import reconstruct_into
+
+        summary = reconstruct_into(
+            raw, out, partial_fourier=partial_fourier, intensity=intensity, via=via
+        )
+        show_scans([summary], out, as_json=as_json)
 
 
 @mri.command("import")

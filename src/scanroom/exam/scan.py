@@ -29,7 +29,8 @@ from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.raw.writer import RawWriter, need_free
 from scanroom.mri.recon import reconstruct
-from scanroom.mri.recon.intensity import checked
+from scanroom.mri.recon.inline.client import reconstruct_via
+from scanroom.mri.recon.intensity import checked, evened
 from scanroom.mri.report.sequence_plot import plot_sequence
 from scanroom.mri.system import System
 from scanroom.mri.twin import Twin
@@ -63,11 +64,24 @@ def play(sequence: Path, station: Station, out: Path, *, intensity: str = "even"
 
 
 def reconstruct_into(
-    raw: Path, out: Path, *, partial_fourier: str = "pocs", intensity: str = "received"
+    raw: Path,
+    out: Path,
+    *,
+    partial_fourier: str = "pocs",
+    intensity: str = "received",
+    via: str = "",
 ) -> dict[str, Any]:
-    """Reconstruct raw data from any source into an exam folder; return a summary for people."""
+    """Reconstruct raw data from any source into an exam folder; return a summary for people.
+
+    With ``via``, ``host:port``, the server there does it.
+    """
     start = time.perf_counter()
-    results = reconstruct(raw, partial_fourier=partial_fourier, intensity=intensity)
+    if via:
+        results = reconstruct_via(raw, via)
+        if checked(intensity) == "even":
+            results = tuple(evened(result) for result in results)
+    else:
+        results = reconstruct(raw, partial_fourier=partial_fourier, intensity=intensity)
     seconds = {"reconstruction": time.perf_counter() - start}
     folder = open_exam(out, subject="recorded", system="recorded", device="recorded raw data")
     name = folder.next_scan(plain_name(raw.stem))

@@ -57,10 +57,18 @@ def read_raw(path: Path, *, trusted: bool = False) -> Raw:
     """
     path = Path(path)
     xml, heads, bodies = load(path) if trusted else load_apart(path)
-    return _assemble(path, read_header(xml), heads, bodies)
+    return assemble(path, read_header(xml), heads, bodies)
 
 
-def _assemble(path: Path, header: dict[str, Any], heads: np.ndarray, bodies: list[Body]) -> Raw:
+def assemble(path: Path, header: dict[str, Any], heads: np.ndarray, bodies: list[Body]) -> Raw:
+    """Put what `read_header` found and the acquisitions together; ``path`` is for messages only.
+
+    Raises
+    ------
+    FormatError
+        If acquisitions contradict each other or themselves.
+    """
+    header = dict(header)
     n_windows = header.pop("n_windows")
     known = header.pop("trajectory_known")
     exact = n_windows >= 0

@@ -31,7 +31,12 @@ def acquisition_message(
     trajectory: np.ndarray,
     signal: np.ndarray,
 ) -> bytes:
-    """One readout; trajectory ``(sample, axis)`` and samples ``(coil, sample)`` as MRD has them."""
+    """One readout; trajectory ``(sample, axis)`` and samples ``(coil, sample)`` as MRD has them.
+
+    Samples may also be the flat list of float32 that `Acquisition` holds.
+    """
+    if not np.iscomplexobj(signal):
+        signal = np.ascontiguousarray(signal, dtype="<f4").view("<c8")
     return b"".join(
         (
             struct.pack("<H", _ACQUISITION),

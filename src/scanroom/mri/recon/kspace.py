@@ -50,6 +50,7 @@ class Options:
     combination: str = "adaptive"
     apodisation: str = "none"
     intensity: str = "received"
+    complex_images: bool = False
 
 
 def coil_images(

@@ -7,7 +7,7 @@ from jaxtyping import Complex64, Int, Shaped
 
 from scanroom.core.errors import ProtocolError
 from scanroom.core.result import Result
-from scanroom.mri.raw.reader import read_raw
+from scanroom.mri.raw.reader import Raw, read_raw
 from scanroom.mri.recon.apodise import checked as checked_apodisation
 from scanroom.mri.recon.describe import describe
 from scanroom.mri.recon.geometry import Axes, axes_of
@@ -51,21 +51,62 @@ def reconstruct(
     ProtocolError
         If an option is none of those there are.
     """
-    options = Options(
+    options = options_of(
+        partial_fourier=partial_fourier,
+        combination=combination,
+        apodisation=apodisation,
+        intensity=intensity,
+        complex_images=complex_images,
+    )
+    return images_of(read_raw(raw, trusted=trusted), options)
+
+
+def options_of(
+    *,
+    partial_fourier: str = "pocs",
+    combination: str = "adaptive",
+    apodisation: str = "none",
+    intensity: str = "received",
+    complex_images: bool = False,
+) -> Options:
+    """Check what the operator chose; the words are those of `reconstruct`.
+
+    Raises
+    ------
+    ProtocolError
+        If an option is none of those there are.
+    """
+    return Options(
         partial_fourier=checked(partial_fourier),
         combination=_checked(combination, complex_images=complex_images),
         apodisation=checked_apodisation(apodisation),
         intensity=checked_intensity(intensity),
+        complex_images=complex_images,
     )
-    measurement = whiten(read_raw(raw, trusted=trusted))
+
+
+def images_of(
+    raw: Raw, options: Options, maps: dict[int, Maps] | None = None
+) -> tuple[Result, ...]:
+    """Make every image of readouts at hand.
+
+    Sensitivities of a slice come from its first image; those in ``maps``, by slice number, are
+    known already, and new ones are left there for the images that follow.
+
+    Raises
+    ------
+    FormatError
+        If the readouts hold no image.
+    """
+    measurement = whiten(raw)
     axes = axes_of(measurement.encoding)
+    maps = {} if maps is None else maps
     results = []
     every = stacks(measurement.encoding)
     for number, stack in enumerate(every):
-        maps: dict[int, Maps] = {}
         for frame in stack.frames:
             volume, notes = _volume(measurement, stack, frame, axes, options, maps)
-            array = volume if complex_images else np.abs(volume)
+            array = volume if options.complex_images else np.abs(volume)
             suffix = f"stack-{number + 1}" if len(every) > 1 else ""
             result = describe(array, measurement, stack, frame, suffix, notes)
             results.append(evened(result) if options.intensity == "even" else result)
@@ -100,7 +141,7 @@ def _volume(
         echo_train = navigators(measurement.encoding, frame, stack.slices[position])
         images = _coils(measurement, windows, echo_train, axes, options)
         notes |= dict.fromkeys(images.notes)
-        image, how = _combined(images, axes, options, maps, position)
+        image, how = _combined(images, axes, options, maps, stack.slices[position])
         slabs.append(image)
         notes |= dict.fromkeys(how)
     shape = next(slab.shape for slab in slabs if slab is not None)
@@ -121,7 +162,7 @@ def _coils(
 
 
 def _combined(
-    images: CoilImages, axes: Axes, options: Options, maps: dict[int, Maps], position: int
+    images: CoilImages, axes: Axes, options: Options, maps: dict[int, Maps], number: int
 ) -> tuple[Shaped[np.ndarray, "z y x"], tuple[str, ...]]:
     """Combine the coils and express the image in units of its own noise."""
     in_noise_units = np.float32(1 / np.sqrt(images.noise))
@@ -129,12 +170,10 @@ def _combined(
         return root_sum_of_squares(images.signal) * in_noise_units, ()
     if images.placed is not None:
         placed, measured = images.placed, (axes[2].n_measured, axes[1].n_measured)
-        image, maps[position] = unfolded(
-            placed.kspace, placed.sampled, measured, maps.get(position)
-        )
+        image, maps[number] = unfolded(placed.kspace, placed.sampled, measured, maps.get(number))
         # unfolding undoes the loss of amplitude that zeros bring, and the noise grows with it
         unfolding = np.float32(placed.sampled.mean())
         return cropped(image, axes) * in_noise_units * unfolding, (UNFOLDED,)
-    if position not in maps or maps[position].shape != images.signal.shape:
-        maps[position] = sensitivities(images.signal)
-    return combine(images.signal, maps[position]) * in_noise_units, ()
+    if number not in maps or maps[number].shape != images.signal.shape:
+        maps[number] = sensitivities(images.signal)
+    return combine(images.signal, maps[number]) * in_noise_units, ()
