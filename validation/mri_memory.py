@@ -26,7 +26,7 @@ COMMAND = "python -m validation.mri_memory"
 N, N_COILS, VOXEL = 256, 32, 0.9e-3
 BOUND = 8.0  # GiB
 SEMI_AXES = (104.0, 125.0, 123.0)  # voxels
-N_LINES, N_SAMPLES = 4, 256
+N_LINES, N_SAMPLES = 2, 256
 TR, RAMP, READ = 12e-3, 1e-4, N_SAMPLES * DWELL
 SCANS = {"volume": ("isochromats", "continuum", "classes"), "slice": ("isochromats", "continuum",
          "classes")}  # fmt: skip

@@ -11,6 +11,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -24,7 +25,7 @@ from scanroom.physics.spins.engine import Control
 from scanroom.physics.spins.team import Parts, Team
 
 _PATIENCE: Second = 0.1
-"""How often the stop button is looked at."""
+"""How often the stop button and the workers are looked at."""
 Crew = list[tuple[BaseProcess, Connection]]
 """Every process but this one, and the pipe to it."""
 
@@ -112,32 +113,67 @@ def farmed(playing: Playing, control: Control, n_workers: int) -> Iterator[Contr
         yield control
         return
     playing.filling.static_field()  # before it is sent: it is found once
-    before, crew = numba.get_num_threads(), _hired(n_workers)
+    before = numba.get_num_threads()
+    crew: Crew = []
+    watch = _Watch(crew, control.stop)
     try:
+        for number in range(1, n_workers):
+            crew.append(_hired(number))
         _send(pickle.dumps((playing, n_workers)), crew)
         _use(playing)
+        watch.start()
         leader = Leader([link for _, link in crew], control.stop)
         yield Control(control.stop, control.progress, leader)
     finally:
         numba.set_num_threads(before)
+        watch.end()
         for worker, link in crew:
             worker.kill()
             link.close()
         for worker, _ in crew:
             worker.join()
+    if watch.died:
+        raise _died()
 
 
-def _hired(n_workers: int) -> Crew:
-    """Start all processes but this one, each with a pipe to it."""
+class _Watch(threading.Thread):
+    """Presses the stop button as soon as one of the crew dies."""
+
+    def __init__(self, crew: Crew, stop: np.ndarray) -> None:
+        super().__init__(daemon=True)
+        self.died = False
+        self._crew, self._button, self._over = crew, stop, threading.Event()
+
+    def run(self) -> None:
+        """Look now and then."""
+        while not self._over.wait(_PATIENCE):
+            if any(worker.exitcode not in {None, 0} for worker, _ in self._crew):
+                self.died = True
+                self._button[0] = 1
+                return
+
+    def end(self) -> None:
+        """Look no more."""
+        self._over.set()
+        if self.ident is not None:
+            self.join()
+
+
+def _hired(number: int) -> tuple[BaseProcess, Connection]:
+    """Start a process, with a pipe to it."""
     context = multiprocessing.get_context("spawn")
-    crew: Crew = []
-    for number in range(1, n_workers):
-        here, there = context.Pipe()
-        worker = context.Process(target=_work, args=(there, number), daemon=True)
+    here, there = context.Pipe()
+    worker = context.Process(target=_work, args=(there, number), daemon=True)
+    # Ctrl-C is for the one that leads, which ends the others: they must not hear it, ever. Python
+    # lets signals through again where it starts its tracker, so that comes first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
         worker.start()
-        there.close()
-        crew.append((worker, here))
-    return crew
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    there.close()
+    return worker, here
 
 
 def _send(sent: bytes, crew: Crew) -> None:
@@ -162,11 +198,10 @@ def _use(playing: Playing) -> None:
 
 def _work(link: Connection, number: int) -> None:
     """What every process does but the one that leads."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that leads is told, and ends this one
     threading.Thread(target=_follow, daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # nobody leads
-        playing, n_workers = pickle.loads(link.recv_bytes())  # noqa: S301 -- from this very program
         try:
+            playing, n_workers = pickle.loads(link.recv_bytes())  # noqa: S301 -- sent by `farmed`
             _use(playing)
             signals, _ = playing.signals(Control(team=Member(link, number, n_workers)))
             for _ in signals:
