@@ -24,7 +24,7 @@ _HALF = np.float32(0.5)
 @no_type_check
 def recover_orders(bound, work, length, since):
     """Let all longitudinal orders of a run and their partners recover for a time [s]."""
-    kind, slot, count = work.kind, work.slot, bound.z.size
+    kind, slot, count = work.kind, work.slot, bound.shape[1]
     bank, partner = work.banks[work.tally[1]], work.bound[work.tally[1]]
     for at in range(work.tally[0]):
         if kind[at] == _F:
@@ -41,7 +41,7 @@ def recover_orders(bound, work, length, since):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def saturate_orders(spins, held, saturation, kind, times, left):
+def saturate_orders(spins, held, saturation, kind, times):
     """Saturate a run of boxes by a pulse that turns nobody of it; return when it last exchanged.
 
     ``held`` are the work and its length, ``times`` when the pulse begins and when the run last
@@ -50,7 +50,7 @@ def saturate_orders(spins, held, saturation, kind, times, left):
     work, length = held
     now, exchanged = times
     coarse, count = saturation.coarse, spins.x.size
-    partner = work.bound[work.tally[1]]
+    partner, left = work.bound[work.tally[1]], np.empty(count)
     for piece in range(coarse.edge[kind], coarse.edge[kind + 1]):
         middle = now + coarse.duration[piece] / 2.0
         recover_orders(spins.bound, work, length, middle - exchanged)
