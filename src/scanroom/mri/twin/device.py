@@ -122,7 +122,7 @@ class Twin:
                 "diffusion is asked for with flow or with the engine isochromats, whose points do "
                 "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
             )
-        refuse_transfer(subject, wanted=self.faults.transfer)
+        refuse_transfer(subject, wanted=self.faults.transfer, diffusing=self._diffuses)
         self._array = head_array(n_coils)
         self._weights = transmitting.own_mode(system, self.faults)
         self._lock = threading.Lock()

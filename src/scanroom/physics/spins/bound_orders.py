@@ -1,6 +1,7 @@
 """Orders of dephasing whose longitudinal part has a bound partner, as every Z_k has with two pools.
 
 A second pair of banks, laid out as that of the orders, holds the partner of the Z in each slot.
+Partners do not diffuse: with diffusion Z_k would lose and exchange at once, which is not followed.
 
 References
 ----------
