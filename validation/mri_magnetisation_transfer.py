@@ -7,6 +7,7 @@ The tissue is white matter at 3 T as G. J. Stanisz et al. 2005 measured it (doi:
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from scipy.linalg import expm
@@ -205,6 +206,75 @@ def z_spectrum() -> float:
             line.pulse(np.pi / 2, 0.0, HARD).window(1, SHOT)
             errors.append(away(line, tissue(t2=0.02, offset=11.0)))
     return float(max(errors))
+
+
+def continuous_wave() -> float:
+    """What 10 s of a steady field leave at four offsets: Henkelman's equation."""
+    errors, block = [], Envelope(edge=np.array([0.0, 1e-2]), step=np.ones(1, complex))
+    kf, kr, r1a, r1b = FRACTION * TO_FREE, TO_FREE, 1 / T1, 1 / T1_BOUND
+    for strength in (30.0, 150.0):
+        for offset in (1e3, 2e3, 6e3, 2e4):
+            line, flip = Timeline(), 2 * np.pi * strength * 1e-2
+            for _ in range(1000):
+                line.pulse(flip, 0.0, block, frequency=offset)
+            line.pulse(np.pi / 2, 0.0, INSTANT).window(1, SHOT)
+            squared = (2 * np.pi * strength) ** 2
+            direct = squared * T2 / (1 + (2 * np.pi * offset * T2) ** 2)
+            bound = np.pi * squared * two_pools.line(offset, T2_BOUND)
+            left = r1b + kr + bound
+            truth = (r1a * left + kf * r1b) / ((r1a + kf + direct) * left - kf * kr)
+            errors.append(abs(found(line, tissue())[0, 0].imag - truth))
+    return float(max(errors))
+
+
+def sets_of_channels() -> float:
+    """Pulses by two sets of channel weights, strong and weak ones, such as turn and do not."""
+    rng, n, line, shape = np.random.default_rng(5), 6, Timeline(), sinc(3e-3, 100)
+    for _ in range(6):
+        for flip in (6.0, 7.0):
+            line.pulse(flip, 0.4, shape, frequency=9e3).free(2e-3)
+            line.pulse(0.1 * flip, 0.2, shape, frequency=1.5e3).free(3e-3, (2e3, 0, 0))
+        line.pulse(0.5, 0.0, shape).free(3e-3, (1e3, 0, 0)).window(1, SHOT)
+    program, waves = line.program(), rng.uniform(0.3, 1.3, (n, 2))
+    transmit = (waves * np.exp(2j * np.pi * rng.random((n, 2)))).astype(np.complex64)
+    who = replace(row(n), transmit=transmit)
+    kinds = [replace(kind, shim=at // 2 % 2) for at, kind in enumerate(program.pulses)]
+    program = replace(program, pulses=tuple(kinds))
+    got = np.array([s[:, 0] for s in simulate(program, who, EXACT)])
+    standard = np.array([s[:, 0] for s in simulate(program, who)])
+    truth = two_pools.played(program, who)
+    return float(max(np.abs(got - truth).max(), np.abs(standard - truth).max()))
+
+
+def whole_shot() -> float:
+    """Two spirals read whole after saturation, 4000 isochromats: matrices, and sums in double."""
+    rng, n, n_samples = np.random.default_rng(6), 4000, 2000
+    share, soft = (np.arange(n_samples) + 0.5) / n_samples, bell(8e-3, 64)
+    turn = np.exp(2j * np.pi * 20 * share)
+    course = np.stack([200 * share * turn.real, 200 * share * turn.imag, 0 * share], axis=1)
+    area = abs((soft.step * np.diff(soft.edge)).sum())
+    line = Timeline()
+    for _ in range(2):
+        for _ in range(4):
+            line.pulse(2 * np.pi * 500.0 * area, 0.0, soft, frequency=2e3).free(2e-3)
+        line.pulse(np.pi / 2, 0.3, HARD).window(n_samples, 4e-6).free(1.2)
+    program = line.program()
+    window = replace(program.windows[0], moment=course, steady=False)
+    program = replace(program, windows=(window,))
+    place = rng.uniform(-0.1, 0.1, (n, 3))
+    weight = (rng.normal(size=(n, 2)) / n).astype(np.complex64)
+    who = replace(tissue(n, position=place, apart=False), weight=weight)
+    settings = replace(EXACT, readout=1e-5)
+    with patch("scanroom.physics.spins.shots.PREPARED", 0.0):  # so few are else summed
+        got = np.array(list(simulate(program, who, settings)))
+    summed = np.array(list(simulate(program, who, replace(settings, readout=0.0))))
+    if np.array_equal(got, summed):
+        return np.inf  # a transform must read the shots for this to be a test
+    middle = two_pools.played(program, tissue(1))[:, 0]
+    away = (np.arange(n_samples) - n_samples // 2) * 4e-6
+    waves = np.exp(-2j * np.pi * course @ place.T) * np.exp(-away / T2)[:, None]
+    truth = middle[:, None, None] * (waves @ weight.astype(complex)).T
+    return float(np.linalg.norm(got - truth) / np.linalg.norm(truth))
 
 
 def unturned() -> float:
@@ -420,6 +490,10 @@ CASES: tuple[Case, ...] = (
      "Gloor et al. 2008, doi:10.1002/mrm.21705"),
     ("z-spectrum, 0.3 to 100 kHz, three strengths", z_spectrum, 1e-3, MATRICES,
      "Stanisz et al. 2005, doi:10.1002/mrm.20605"),
+    ("steady field of 10 s, four offsets", continuous_wave, 1e-3, "closed form",
+     "Henkelman et al. 1993, doi:10.1002/mrm.1910290607"),
+    ("two sets of channel weights", sets_of_channels, 1e-3, MATRICES, "-"),
+    ("two spirals read whole, of the signal", whole_shot, 1e-4, "matrices and sums", "-"),
     ("40 pulses of other slices", unturned, 1e-3, MATRICES, "-"),
     ("16 echoes refocused by 150 degrees", echo_train, 1e-3, MATRICES, "-"),
     ("pulse under a changing gradient", changing_gradient, 1e-3, MATRICES, "-"),

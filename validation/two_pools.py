@@ -83,7 +83,7 @@ def pulse_matrix(program: Program, at: int, who: Spins, i: int) -> np.ndarray:
     absorbed = line(offset, float(who.bound[i, 3]))
     total = np.eye(5)
     for step, time in zip(envelope.step, np.diff(envelope.edge), strict=True):
-        pulse = complex(kind.strength * step * who.transmit[i])
+        pulse = complex(kind.strength * step * np.atleast_1d(who.transmit[i])[kind.shim])
         total = expm(time * generator(who, i, pulse, offset, absorbed)) @ total
     return total
 

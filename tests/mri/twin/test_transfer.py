@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from scanroom.core.errors import ProtocolError
+from scanroom.mri.drive.model import Shims
 from scanroom.mri.twin import IDEAL, Effort, Twin
 from scanroom.mri.twin.transfer import longitudinal
 from scanroom.physics.spins.engine import Settings
+from scanroom.physics.transmit_array import circular
 from scanroom.subject.mixture import BOUND, MAGNETIC
 from scanroom.subject.tissue import tissue
 from validation import two_pools
@@ -18,15 +20,17 @@ from validation.mri_bloch_truths import HARD, Timeline, sinc
 from validation.mri_effects import PLACE, SYSTEM, play, points
 from validation.mri_magnetisation_transfer import SHOT
 from validation.mri_magnetisation_transfer import tissue as isochromat
+from validation.mri_parallel_transmit import SYSTEM as ARRAY
+from validation.mri_parallel_transmit import N
 
 ON = replace(IDEAL, transfer=True)
 WHITE = {name: tissue("white", 3.0)[name] for name in ("t1", "t2", *BOUND)}
 
 
-def _twin(subject, faults=ON, engine="auto"):
+def _twin(subject, faults=ON, engine="auto", scanner=SYSTEM):
     fine = Settings(tolerance=1e-7, silence=0.0, faintest=1e-7)
     effort = Effort(engine=engine, isochromats=1, faint=1e-6, settings=fine)
-    return Twin(subject, system=SYSTEM, faults=faults, n_coils=1, effort=effort)
+    return Twin(subject, system=scanner, faults=faults, n_coils=1, effort=effort)
 
 
 def _train(n=6):
@@ -99,6 +103,35 @@ def test_bound_protons_that_cannot_be_are_refused_in_one_line(given, told):
     assert "\n" not in str(caught.value)
 
 
+def test_transfer_and_diffusion_at_once_are_refused_in_one_line():
+    with pytest.raises(ProtocolError, match="one of the two in a scan") as caught:
+        _twin(points(PLACE, **WHITE, diffusion=7e-10), faults=replace(ON, diffusion=True))
+    assert "\n" not in str(caught.value)
+
+
 def test_nobody_has_to_know_bound_protons_where_none_are_asked_for():
     assert not set(BOUND) & set(MAGNETIC)
     assert list(longitudinal(points(PLACE), tuple(np.zeros((3, 1), int)), wanted=False)) == ["r1"]
+
+
+def test_two_sets_of_channel_weights_saturate_alike_in_continuum_and_isochromats():
+    weights = np.stack([circular(N), circular(N) ** 2 * np.sqrt(N)])
+    # The last pulse reads; those before it turn the carrier's neighbours little and saturate.
+    starts = [0.02 * i for i in range(5)]
+    plain = drive(
+        pulses=[(start, 0.0 if i == 4 else 2500.0, 0.2 * i) for i, start in enumerate(starts)],
+        windows=[(starts[-1] + 4e-3, 4)],
+        shape=shape_of(1.6),
+    )
+    what = replace(plain, shims=Shims(weight=weights, of_pulse=np.array([0, 1, 1, 0, 1])))
+    subject = replace(points(PLACE, **WHITE), field=ARRAY.field)
+    found = {}
+    for name, faults, engine in (
+        ("boxes", ON, "continuum"), ("points", ON, "isochromats"), ("one pool", IDEAL, "continuum"),
+    ):  # fmt: skip
+        twin = _twin(subject, faults=replace(faults, b1=True), engine=engine, scanner=ARRAY)
+        twin.arm(cleared(what))
+        found[name] = np.array([readout.signal for readout in twin.play()])
+    largest = np.abs(found["points"]).max()
+    assert np.abs(found["boxes"] - found["points"]).max() < 1e-5 * largest
+    assert np.abs(found["one pool"] - found["points"]).max() > 0.01 * largest  # it must matter

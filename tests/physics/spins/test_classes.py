@@ -67,3 +67,9 @@ def test_tissues_are_told_apart_by_their_bound_protons():
     assert len(found) == 3
     mixed = found[tissue[kind], 2] * share[kind]
     assert mixed.sum(axis=1) == pytest.approx([3.2, 1.6, 0.0], abs=1e-4)
+
+
+def test_bound_protons_that_recover_otherwise_make_another_tissue():
+    alike, rates = np.float32([1.0, 1.0]), np.float32([[3.2, 23.0, 1.0, 1e-5]] * 2)
+    rates[1, 2] = 4.0
+    assert len(tissues(alike, alike, 0 * alike, bound=rates)[0]) == 2

@@ -89,7 +89,7 @@ class Twin:
                 "diffusion is asked for with flow or with the engine isochromats, whose points do "
                 "not diffuse (scanroom.mri.twin). Take a subject at rest and the engine auto."
             )
-        refuse_transfer(subject, wanted=self.faults.transfer)
+        refuse_transfer(subject, wanted=self.faults.transfer, diffusing=self._filling.diffuses)
         self._lock = threading.Lock()
         self._control = Control()
         self._armed: tuple[Drive, str, Program] | None = None

@@ -30,16 +30,22 @@ def longitudinal(subject: Subject, at: Voxel, *, wanted: bool) -> dict[str, np.n
     return {"r1": free.astype(np.float32), "bound": rates.astype(np.float32)}
 
 
-def refuse_transfer(subject: Subject, *, wanted: bool) -> None:
-    """Refuse a subject whose bound protons are not known or cannot be.
+def refuse_transfer(subject: Subject, *, wanted: bool, diffusing: bool = False) -> None:
+    """Refuse a subject whose bound protons are not known or cannot be, or that diffuses as well.
 
     Raises
     ------
     ProtocolError
-        If a map is missing, or its values make no pool that exchanges.
+        If a map is missing, or its values make no pool that exchanges. If orders are to diffuse as
+        well: they lose and exchange what they store at once, not one after the other.
     """
     if not wanted:
         return
+    if diffusing:
+        raise ProtocolError(
+            f"transfer is asked for with diffusion of {subject.name}; the twin follows one of the "
+            "two in a scan (scanroom.mri.twin). Switch one of them off."
+        )
     maps = subject.maps
     if missing := [name for name in BOUND if name not in maps]:
         raise ProtocolError(

@@ -1,6 +1,7 @@
 """Orders of dephasing whose longitudinal part has a bound partner, as every Z_k has with two pools.
 
 A second pair of banks, laid out as that of the orders, holds the partner of the Z in each slot.
+Partners do not diffuse: with diffusion Z_k would lose and exchange at once, which is not followed.
 
 References
 ----------
@@ -24,7 +25,7 @@ _HALF = np.float32(0.5)
 @no_type_check
 def recover_orders(bound, work, length, since):
     """Let all longitudinal orders of a run and their partners recover for a time [s]."""
-    kind, slot, count = work.kind, work.slot, bound.z.size
+    kind, slot, count = work.kind, work.slot, bound.shape[1]
     bank, partner = work.banks[work.tally[1]], work.bound[work.tally[1]]
     for at in range(work.tally[0]):
         if kind[at] == _F:
@@ -41,7 +42,7 @@ def recover_orders(bound, work, length, since):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def saturate_orders(spins, held, saturation, kind, times, left):
+def saturate_orders(spins, held, saturation, kind, times):
     """Saturate a run of boxes by a pulse that turns nobody of it; return when it last exchanged.
 
     ``held`` are the work and its length, ``times`` when the pulse begins and when the run last
@@ -50,7 +51,7 @@ def saturate_orders(spins, held, saturation, kind, times, left):
     work, length = held
     now, exchanged = times
     coarse, count = saturation.coarse, spins.x.size
-    partner = work.bound[work.tally[1]]
+    partner, left = work.bound[work.tally[1]], np.empty(count)
     for piece in range(coarse.edge[kind], coarse.edge[kind + 1]):
         middle = now + coarse.duration[piece] / 2.0
         recover_orders(spins.bound, work, length, middle - exchanged)

@@ -38,7 +38,7 @@ _TRANSMIT_STEP = 0.07
 _NEARBY = 0.1
 _LEAST_DIFFUSION = 1e-12
 # As much exchange [1/s], as many bound protons for each free one, and as large a logarithm of their
-# T2, make as much of a difference as a logarithm of T1 that is one larger.
+# T2 or R1, make as much of a difference as a logarithm of T1 that is one larger.
 _EXCHANGE, _FRACTION, _WIDTH = 5.0, 0.5, 2.0
 # Weight of the sum of shares in a fit, and how near a mixture must come to a logarithm.
 _SUM, _MET = 1e3, 1e-3
@@ -72,9 +72,13 @@ class Voxels:
     diffusion: Float32[np.ndarray, "term voxel_or_none"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
-    bound: Float32[np.ndarray, "coupled_or_none rate"] = field(
+    bound: Float32[np.ndarray, "voxel rate"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
+
+    def __post_init__(self) -> None:
+        if not self.bound.shape[1]:
+            object.__setattr__(self, "bound", np.zeros((len(self.index), 0), np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +275,7 @@ def tissues(
     r2_prime: Float32[np.ndarray, " voxel"],
     diffusion: Float32[np.ndarray, " voxel"] | None = None,
     *,
-    bound: Float32[np.ndarray, "coupled_or_none rate"] | None = None,
+    bound: Float32[np.ndarray, "voxel rate"] | None = None,
     nearby: float = _NEARBY,
 ) -> (
     tuple[
@@ -352,10 +356,13 @@ def _coordinates(
     logs = np.log(np.maximum(plain, least))
     if not coupled:
         return np.asarray(logs)
-    to_bound, to_free, _, t2 = pairs[:, -N_RATES:].T
+    to_bound, to_free, r1, t2 = pairs[:, -N_RATES:].T
     fraction = np.where(to_free > 0, to_bound / np.where(to_free > 0, to_free, 1.0), 0.0)
     width = np.log(np.maximum(t2, 1e-9)) / _WIDTH
-    return np.column_stack([logs, to_bound / _EXCHANGE, fraction / _FRACTION, width])
+    slow = np.log(np.maximum(r1, 1e-6)) / _WIDTH
+    # By convention all have one R1: no coordinate then, which would ask for more to be mixed.
+    rest = [slow] if np.ptp(slow) > _MET else []
+    return np.column_stack([logs, to_bound / _EXCHANGE, fraction / _FRACTION, width, *rest])
 
 
 @njit(cache=True)

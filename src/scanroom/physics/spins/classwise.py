@@ -39,6 +39,7 @@ from scanroom.physics.spins.playing import Events
 from scanroom.physics.spins.playing_boxes import BoxStage, Seen, play_boxes
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.recording import Notes, joined_notes, new_book, notes_of
+from scanroom.physics.spins.saturating import Saturation
 
 # Orders are one within these moments [1/m] and this time [s]: a thousandth of a turn anywhere in a
 # head, and from one node to the next along the slice, where each node keeps its own phase.
@@ -79,6 +80,7 @@ class Ready(NamedTuple):
     """Nodes laid out for the kernels; ``order`` tells which is which."""
 
     stage: BoxStage
+    saturation: Saturation | None
     order: Int[np.ndarray, " node"]
     work: list[Int[np.ndarray, " run"]]
     saved: list[tuple[object, object, np.ndarray]]
@@ -178,8 +180,8 @@ def _ready(
     runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
     x, y, z = np.where(np.abs(classes.along) > 1 - _STRAIGHT, _NEAR_ACROSS, _NEAR_IN_PLANE).tolist()
     saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
-    stage = stage_of(program, laid, runs, (pulses, windows, saturation), settings, (x, y, z))
-    return Ready(stage, order, *work_of(runs))
+    stage = stage_of(program, laid, runs, (pulses, windows), settings, (x, y, z))
+    return Ready(stage, saturation, order, *work_of(runs))
 
 
 def _needs(ready: Ready) -> tuple[np.ndarray, np.ndarray]:
@@ -191,11 +193,11 @@ def _played(
 ) -> Notes:
     """Play a stretch to all nodes, and return what was written down."""
     stage = ready.stage._replace(events=events)
-    seen = Seen(np.zeros(0), np.zeros((0, 3)))
+    nothing, seen = np.zeros(0, np.float32), Seen(np.zeros(0), np.zeros((0, 3)))
     books = [new_book(is_open=True) for _ in range(LANES)]
     jobs = [
         pool.submit(
-            play_boxes, stage, mine, kept, np.zeros(0, np.float32), seen, book, control.stop
+            play_boxes, stage, ready.saturation, mine, kept, nothing, (seen, book), control.stop
         )
         for mine, kept, book in zip(ready.work, ready.saved, books, strict=True)
     ]

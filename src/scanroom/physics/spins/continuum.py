@@ -32,7 +32,6 @@ from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.recording import new_book
 from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
-from scanroom.physics.spins.saturating import Saturation
 
 # Orders closer than this [1/m] are one: a thousandth of a turn over a millimetre.
 _NEAR = (1.0, 1.0, 1.0)
@@ -100,7 +99,7 @@ def simulate_boxes(
         cut, held = (edge, parts, shape), (arrays, r2_prime, column, diffusion)
         runs = box_runs(held, cut, pulses, tables, settings.tolerance)
         saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
-        stage = stage_of(program, held, runs, (pulses, windows, saturation), settings)
+        stage = stage_of(program, held, runs, (pulses, windows), settings)
         work, saved = work_of(runs)
         work = control.team.share(work)
         columns, closed = arrays.weight.shape[1], new_book(is_open=False)
@@ -112,9 +111,9 @@ def simulate_boxes(
             now = stage._replace(events=events)
             jobs = [
                 pool.submit(
-                    play_boxes, now, work[k], saved[k], sums[k], seen[k], closed, control.stop
+                    play_boxes, now, saturation, work[k], saved[k], sums[k], found, control.stop
                 )
-                for k in range(LANES)
+                for k, found in enumerate(zip(seen, [closed] * LANES, strict=True))
             ]
             left = np.zeros((LANES, 2))
             for lane, job in enumerate(jobs):
@@ -175,12 +174,12 @@ def stage_of(
     program: Program,
     boxes: Held,
     runs: BoxRuns,
-    course: tuple[Pulses, Windows, Saturation],
+    course: tuple[Pulses, Windows],
     settings: Settings,
     near: tuple[float, float, float] = _NEAR,
 ) -> BoxStage:
     """Set a stage on which nothing happens yet; ``boxes`` is all that is known of them."""
-    pulses, windows, saturation = course
+    pulses, windows = course
     nothing, _ = events_of(program, 0, 0, 2, needs(runs.fastest_r2, windows))
     return BoxStage(
         *boxes,
@@ -188,7 +187,6 @@ def stage_of(
         nothing,
         pulses,
         windows,
-        saturation,
         centres(program),
         settings.tolerance,
         settings.faintest,

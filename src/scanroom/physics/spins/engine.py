@@ -119,9 +119,9 @@ def simulate(
             events, size = events_of(program, first, last, columns, asked, read_later.taken)
             sums = np.zeros((LANES, size), np.float32)
             quiet = (settings.tolerance, settings.silence)
-            stage = Stage(arrays, runs, events, *kinds, *quiet, read_later.snapshots, saturation)
+            stage = Stage(arrays, runs, events, *kinds, *quiet, read_later.snapshots)
             jobs = [
-                pool.submit(play_lane, stage, mine[lane], sums[lane], control.stop)
+                pool.submit(play_lane, stage, saturation, mine[lane], sums[lane], control.stop)
                 for lane in range(LANES)
             ]
             for lane, job in enumerate(jobs):

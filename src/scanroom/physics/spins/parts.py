@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float, Int
 from scanroom.core.units import Hertz, Second
 from scanroom.physics.lineshape import line_table
 from scanroom.physics.spins.layout import pulses_of, tables_of
+from scanroom.physics.spins.pools import TO_BOUND, TO_FREE
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import Program, PulseKind
 from scanroom.physics.spins.rotations import Envelope
@@ -40,15 +41,16 @@ def saturation_of(
     runs: Int[np.ndarray, " run_plus_1"],
     tolerance: float,
     pool: Executor,
-) -> Saturation:
-    """Cut all pulses for spins with bound partners; nothing for others.
+) -> Saturation | None:
+    """Cut all pulses for spins with bound partners; None for others.
 
     A run is saturated by what saturates anybody of it by more than the square of the ``tolerance``,
     as it is turned by what takes as much off its longitudinal magnetisation.
     """
-    coupled = arrays.bound.z.size > 0
-    kinds = program.pulses if coupled else ()
-    fastest = float((arrays.bound.to_bound + arrays.bound.to_free).max()) if coupled else 0.0
+    if not arrays.bound.size:
+        return None
+    kinds = program.pulses
+    fastest = float((arrays.bound[TO_BOUND] + arrays.bound[TO_FREE]).max())
     durations = [program.envelopes[kind.envelope].duration for kind in kinds]
     fine = [
         1 if fastest * time < _NOWHERE else max(_FEWEST, int(np.ceil(time / _LONGEST_PART)))
@@ -70,13 +72,13 @@ def saturation_of(
     )
     position = np.stack([arrays.x, arrays.y, arrays.z, *arrays.further])
     tables = tables_of(shorter, (position, arrays.offset, arrays.transmit), pool)
-    acts = np.zeros((len(runs) - 1 if coupled else 0, len(kinds)), np.uint8)
+    acts = np.zeros((len(runs) - 1, len(kinds)), np.uint8)
     saturation = Saturation(
         _pieces(parts, program.n_axes),
         pulses_of(shorter, arrays, tables),
         _pieces(pieces, program.n_axes),
         acts,
-        line_table() if coupled else np.zeros((2, 0)),
+        line_table(),
     )
     mark_saturated(arrays, runs, saturation, tolerance**2)
     return saturation

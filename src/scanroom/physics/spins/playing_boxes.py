@@ -42,11 +42,9 @@ from scanroom.physics.spins.playing import (
     new_scratch,
     plan_pulse,
 )
-from scanroom.physics.spins.pools import bound_part
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE
 from scanroom.physics.spins.recording import write_seen
-from scanroom.physics.spins.saturating import Saturation
 from scanroom.physics.spins.vector import COILS, add_columns
 
 _SLOTS = 8
@@ -92,7 +90,6 @@ class BoxStage(NamedTuple):
     events: Events
     pulses: Pulses
     windows: Windows
-    saturation: Saturation
     centre: np.ndarray
     tolerance: float
     faintest: float
@@ -240,7 +237,7 @@ def _view(stage, run, signal, r2):
         signal[0, :count],
         signal[1, :count],
         spins.mz,
-        bound_part(spins.bound, stage.runs.edge[run], stage.runs.edge[run + 1]),
+        np.ascontiguousarray(spins.bound[:, part]),
     )
 
 
@@ -254,7 +251,7 @@ def _diffused(stage, run):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _pulse(stage, run, at, mine, room):
+def _pulse(stage, saturation, run, at, mine, room):
     """Play one pulse to a run."""
     work, scratch = room
     events, length = stage.events, work.cosine.size
@@ -267,8 +264,8 @@ def _pulse(stage, run, at, mine, room):
     catch_up(mine, work, length, events.time[at, 0], events.moment[at, 0], events.turns[at, 0])
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
-        courses = (stage.pulses, stage.saturation)
-        plan_pulse(mine, 0, mine.x.size, courses, kind, scratch, scratch.maps[slot])
+        edges, maps = (0, mine.x.size), scratch.maps[slot]
+        plan_pulse(mine, edges, stage.pulses, saturation, kind, scratch, maps)
     if diffused[1] > 0.0:
         diffuse_along(work, length, diffused, half, centre[3])
     shift(work, half, centre[3])
@@ -287,6 +284,18 @@ def _pulse(stage, run, at, mine, room):
         work.clock[DEPHASING:] = events.dephasing[at, 1]
     shift(work, after, rest)
     set_clock(work, events.time[at, 1], end, events.turns[at, 1])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _saturate(stage, saturation, run, at, mine, work):
+    """Let a pulse that turns nobody of a run saturate it, if there is anything to saturate."""
+    if saturation is None:
+        return
+    kind, clock = stage.events.kind[at], work.clock
+    if saturation.acts[run, kind] != 0:
+        times, held = (stage.events.time[at, 0], clock[EXCHANGED]), (work, work.cosine.size)
+        clock[EXCHANGED] = saturate_orders(mine, held, saturation, kind, times)
 
 
 @njit(cache=True, nogil=True)
@@ -385,7 +394,7 @@ def _look(found, events, at, edges, how):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _play_run(stage, run, room, out, seen, book):
+def _play_run(stage, saturation, run, room, out, seen, book):
     """Play a stretch of the programme to one run; a ``book`` that is open keeps what it shows.
 
     Most events do nothing to most runs: they are passed over before anything is called or cut.
@@ -401,23 +410,20 @@ def _play_run(stage, run, room, out, seen, book):
     states = (work.key, work.kind, work.size, work.share, work.tally, work.clock)
     event, kinds, time, clock = events.event, events.kind, events.time, work.clock
     changes, edges, slowest = runs.change[run], runs.edges[run], runs.slowest_r2[run]
-    course, acts = (time, events.moment), stage.saturation.acts
+    course = (time, events.moment)
     for at in range(event.size):
         change = changes[kinds[at]] if event[at] == PULSE else 0.0
         if change == np.inf:
             clock[HEARD] = 0.0
-            _pulse(stage, run, at, views[0], room[:2])
+            _pulse(stage, saturation, run, at, views[0], room[:2])
             continue
         amplitude = clock[LOUD] * math.exp(-slowest * (time[at, 0] - clock[0]))
         if event[at] == PULSE:
             least = _AFTERWARDS if clock[HEARD] > 0.0 else stage.tolerance
             if change * amplitude > least:
-                _pulse(stage, run, at, views[0], room[:2])
-            elif acts.size > 0 and acts[run, kinds[at]] != 0:
-                times, held = (time[at, 0], clock[EXCHANGED]), (work, work.cosine.size)
-                clock[EXCHANGED] = saturate_orders(
-                    views[0], held, stage.saturation, kinds[at], times, scratch.left
-                )
+                _pulse(stage, saturation, run, at, views[0], room[:2])
+            else:
+                _saturate(stage, saturation, run, at, views[0], work)
             continue
         clock[HEARD] = 1.0
         if amplitude > stage.faintest:
@@ -435,20 +441,21 @@ def _play_run(stage, run, room, out, seen, book):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def play_boxes(stage, mine, saved, out, seen, book, stop):
+def play_boxes(stage, saturation, mine, saved, out, found, stop):
     """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set.
 
     ``saved`` holds, for each of them, its magnetisation, its table of configurations and its clock
     between stretches; return the largest configuration let go for want of room, and the largest of
-    those as a region would have shown them. With an open
-    ``book`` (see `recording`) windows are not received: what they would see is written down.
+    those as a region would have shown them. ``found`` are what windows saw, and a book: with an
+    open one (see `recording`) windows are not received, what they would see is written down.
+    ``saturation`` is as in `play_lane`.
     """
-    edge = stage.runs.edge
+    edge, (seen, book) = stage.runs.edge, found
     longest = 16
     for run in mine:
         longest = max(longest, (edge[run + 1] - edge[run] + 15) // 16 * 16)
     columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
-    coupled = stage.spins.bound.z.size > 0
+    coupled = saturation is not None
     room = (
         new_work(longest, coupled),
         new_scratch(longest, columns, n_taps, coupled),
@@ -467,7 +474,7 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
         else:
             restore(work, longest, banks[at], tables[at])
             work.clock[:] = clocks[at, :CLOCK]
-        _play_run(stage, mine[at], room, out, seen, book)
+        _play_run(stage, saturation, mine[at], room, out, seen, book)
         banks[at] = np.empty((work.tally[0], (4 if coupled else 2) * longest), np.float32)
         tables[at] = np.empty((work.tally[0], N_SAVED))
         save(work, longest, banks[at], tables[at])

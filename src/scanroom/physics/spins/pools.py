@@ -12,7 +12,7 @@ S. J. Malik, R. P. A. G. Teixeira, J. V. Hajnal, Magn. Reson. Med. 80, 767 (2018
 doi:10.1002/mrm.27040 (orders of dephasing: each longitudinal one has a bound partner).
 """
 
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -28,24 +28,8 @@ N_PLAIN, N_COUPLED = 12, 20
 _ONE = np.float32(1.0)
 
 
-class BoundArrays(NamedTuple):
-    """Bound partners of isochromats as the kernels see them; of no length where there are none.
-
-    A deviation of both pools is split in a part that decays at the rate ``slow`` and one at
-    ``fast``. Of the slow part, the free pool has ``own`` of its own deviation and ``gain`` of the
-    other's; the bound pool has ``loss`` of the free pool's and 1 - ``own`` of its own.
-    """
-
-    z: np.ndarray
-    slow: np.ndarray
-    fast: np.ndarray
-    own: np.ndarray
-    gain: np.ndarray
-    loss: np.ndarray
-    to_bound: np.ndarray
-    to_free: np.ndarray
-    r1: np.ndarray
-    t2: np.ndarray
+# Rows of what the kernels know of bound partners (see `bound_arrays`).
+BOUND, SLOW, FAST, OWN, GAIN, LOSS, TO_BOUND, TO_FREE, R1, T2 = range(10)
 
 
 def free_rate(
@@ -82,17 +66,23 @@ def free_rate(
 
 def bound_arrays(
     rates: Float32[np.ndarray, "spin rate"], r1: Float32[np.ndarray, " spin"]
-) -> BoundArrays:
-    """Lay bound partners out for the kernels, at equilibrium; ``r1`` is that of free protons."""
+) -> Float32[np.ndarray, "row spin_or_none"]:
+    """Lay bound partners out for the kernels, at equilibrium; ``r1`` is that of free protons.
+
+    Rows are their magnetisation `BOUND`, then rates and shares. A deviation of both pools is split
+    in a part that decays at the rate `SLOW` and one at `FAST`. Of the slow part, the free pool has
+    `OWN` of its own deviation and `GAIN` of the other's; the bound pool has `LOSS` of the free
+    pool's and 1 - `OWN` of its own. `TO_BOUND` and the rest are as in `Spins`. Without partners no
+    row has any length.
+    """
     if not rates.shape[1]:
-        none = np.zeros(0, np.float32)
-        return BoundArrays(*(none for _ in BoundArrays._fields))
+        return np.zeros((T2 + 1, 0), np.float32)
     to_bound, to_free, bound, t2 = rates.T.astype(np.float64)
     free, back = r1 + to_bound, bound + to_free
     root = np.sqrt((free - back) ** 2 / 4 + to_bound * to_free)
     middle, twice = (free + back) / 2, np.where(root > 0, 2 * root, 1.0)
     fast = middle + root
-    columns = (
+    rows = (
         np.ones(len(r1)),
         middle - root,
         fast,
@@ -104,27 +94,7 @@ def bound_arrays(
         bound,
         t2,
     )
-    return BoundArrays(*(np.ascontiguousarray(column, np.float32) for column in columns))
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def bound_part(bound, first, last):
-    """The bound partners of some of the spins."""
-    if bound.z.size == 0:
-        return bound
-    return BoundArrays(
-        bound.z[first:last],
-        bound.slow[first:last],
-        bound.fast[first:last],
-        bound.own[first:last],
-        bound.gain[first:last],
-        bound.loss[first:last],
-        bound.to_bound[first:last],
-        bound.to_free[first:last],
-        bound.r1[first:last],
-        bound.t2[first:last],
-    )
+    return np.stack(rows).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -132,9 +102,10 @@ def bound_part(bound, first, last):
 def recover_both(free, bound, rates, time, equilibrium):
     """Let two pools of magnetisation recover for a time [s] towards an equilibrium, 0 or 1.
 
-    ``free`` and ``bound`` are rows of numbers, ``rates`` the `BoundArrays` of their spins.
+    ``free`` and ``bound`` are as long as the rows of ``rates``, the `bound_arrays` of their spins.
     """
-    slow, fast, own, gain, loss = rates.slow, rates.fast, rates.own, rates.gain, rates.loss
+    slow, fast, own = rates[SLOW], rates[FAST], rates[OWN]
+    gain, loss = rates[GAIN], rates[LOSS]
     time32, rest = np.float32(time), np.float32(equilibrium)
     for i in range(free.size):
         p, q = decay(slow[i] * time32), decay(fast[i] * time32)
@@ -147,6 +118,14 @@ def recover_both(free, bound, rates, time, equilibrium):
 
 @njit(cache=True, nogil=True)
 @no_type_check
+def recover_coupled(spins, first, last, time):
+    """`precession.recover` of two pools."""
+    free, bound = spins.mz[first:last], spins.bound[BOUND, first:last]
+    recover_both(free, bound, spins.bound[:, first:last], time, 1.0)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def apply_coupled(spins, first, last, maps, turns):
     """`precession.apply_maps` of two pools.
 
@@ -154,7 +133,7 @@ def apply_coupled(spins, first, last, maps, turns):
     x, y, z, of itself and as a vector.
     """
     mx, my, mz = spins.mx[first:last], spins.my[first:last], spins.mz[first:last]
-    bound = spins.bound.z[first:last]
+    bound = spins.bound[BOUND, first:last]
     cos_in, sin_in = turn(turns[0])
     cos_out, sin_out = turn(turns[1])
     for i in range(last - first):

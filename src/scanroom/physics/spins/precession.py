@@ -5,7 +5,6 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
-from scanroom.physics.spins.pools import BoundArrays, apply_coupled, bound_part, recover_both
 from scanroom.physics.spins.trig import decay, turn
 
 _ONE = np.float32(1.0)
@@ -36,7 +35,7 @@ class SpinArrays(NamedTuple):
     mx: np.ndarray
     my: np.ndarray
     mz: np.ndarray
-    bound: BoundArrays
+    bound: np.ndarray
 
 
 @njit(cache=True, nogil=True)
@@ -87,10 +86,6 @@ def precess(spins, first, last, moment, time):
 def recover(spins, first, last, time):
     """Let the longitudinal magnetisation recover for a time [s]."""
     mz, r1 = spins.mz[first:last], spins.r1[first:last]
-    if spins.bound.z.size > 0:
-        part = bound_part(spins.bound, first, last)
-        recover_both(mz, part.z, part, time, 1.0)
-        return
     time32 = np.float32(time)
     for i in range(last - first):
         mz[i] = _ONE - (_ONE - mz[i]) * decay(r1[i] * time32)
@@ -100,9 +95,6 @@ def recover(spins, first, last, time):
 @no_type_check
 def apply_maps(spins, first, last, maps, turns):
     """Apply one affine map per spin, between rotations about z by ``turns`` [cycles] in and out."""
-    if spins.bound.z.size > 0:
-        apply_coupled(spins, first, last, maps, turns)
-        return
     mx, my, mz = spins.mx[first:last], spins.my[first:last], spins.mz[first:last]
     cos_in, sin_in = turn(turns[0])
     cos_out, sin_out = turn(turns[1])

@@ -20,7 +20,8 @@ import numpy as np
 from numba import njit
 
 from scanroom.physics.lineshape import absorption
-from scanroom.physics.spins.precession import along, recover
+from scanroom.physics.spins.pools import BOUND, R1, T2, TO_BOUND, TO_FREE, recover_coupled
+from scanroom.physics.spins.precession import along
 from scanroom.physics.spins.rotations import turn_of
 
 # Terms of the series of an exponential, exact to 2e-9 where rows sum up to less than this.
@@ -44,7 +45,7 @@ class Pieces(NamedTuple):
 
 
 class Saturation(NamedTuple):
-    """All that pulses do to bound pools; of no length where there are none.
+    """All that pulses do to bound pools.
 
     ``parts`` are laid out for the kernels in ``pulses`` too, ``coarse`` pieces serve pulses that
     turn nobody. ``acts[run, kind]`` says that a kind of pulse saturates somebody of a run. ``line``
@@ -63,7 +64,7 @@ class Saturation(NamedTuple):
 def saturated(spins, j, pieces, piece, line):
     """W times the duration of a piece, at one spin."""
     offset = along(spins, pieces.gradient[piece], j) + spins.offset[j] - pieces.frequency[piece]
-    absorbed = absorption(line, offset, spins.bound.t2[j])
+    absorbed = absorption(line, offset, spins.bound[T2, j])
     return pieces.power[piece] * spins.transmit[j, pieces.shim[piece]] ** 2 * absorbed
 
 
@@ -76,7 +77,7 @@ def mark_saturated(spins, edge, saturation, least):
         for kind in range(acts.shape[1]):
             for j in range(edge[run], edge[run + 1]):
                 total = 0.0
-                if spins.bound.to_bound[j] > 0.0:
+                if spins.bound[TO_BOUND, j] > 0.0:
                     for piece in range(coarse.edge[kind], coarse.edge[kind + 1]):
                         total += saturated(spins, j, coarse, piece, saturation.line)
                 if total > least:
@@ -165,9 +166,9 @@ def add_part(spins, j, saturation, part, entry, room):
     rates = (
         float(spins.r1[j]),
         float(spins.r2[j]),
-        float(bound.to_bound[j]),
-        float(bound.to_free[j]),
-        float(bound.r1[j]),
+        float(bound[TO_BOUND, j]),
+        float(bound[TO_FREE, j]),
+        float(bound[R1, j]),
     )
     largest = _generator(entry, rates, duration, matrix)
     for column in range(5):
@@ -192,7 +193,7 @@ def write_products(spins, run, shim, products, maps):
     """
     first, last = run
     for i in range(last - first):
-        if spins.bound.to_bound[first + i] == 0.0:
+        if spins.bound[TO_BOUND, first + i] == 0.0:
             for row in range(12, 20):
                 maps[row, i] = 0.0
             maps[18, i] = 1.0
@@ -221,7 +222,7 @@ def left_over(spins, first, last, saturation, piece, out):
     """What a coarse piece leaves of the bound magnetisation of each spin."""
     for i in range(last - first):
         j = first + i
-        if spins.bound.to_bound[j] > 0.0:
+        if spins.bound[TO_BOUND, j] > 0.0:
             out[i] = math.exp(-saturated(spins, j, saturation.coarse, piece, saturation.line))
         else:
             out[i] = 1.0
@@ -229,16 +230,17 @@ def left_over(spins, first, last, saturation, piece, out):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def saturate(spins, first, last, saturation, kind, times, left):
+def saturate(spins, first, last, saturation, kind, times):
     """Saturate a run by a pulse that turns nobody of it; return when it last recovered.
 
     ``times`` are when the pulse begins and when the run last recovered.
     """
     now, recovered = times
-    coarse, bound = saturation.coarse, spins.bound.z[first:last]
+    coarse, bound = saturation.coarse, spins.bound[BOUND, first:last]
+    left = np.empty(last - first)
     for piece in range(coarse.edge[kind], coarse.edge[kind + 1]):
         middle = now + coarse.duration[piece] / 2.0
-        recover(spins, first, last, middle - recovered)
+        recover_coupled(spins, first, last, middle - recovered)
         left_over(spins, first, last, saturation, piece, left)
         for i in range(last - first):
             bound[i] *= left[i]
