@@ -72,7 +72,7 @@ class Voxels:
     diffusion: Float32[np.ndarray, "term voxel_or_none"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
-    bound: Float32[np.ndarray, "voxel rate"] = field(
+    bound: Float32[np.ndarray, "_ rate"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
 
