@@ -26,6 +26,10 @@ COLUMNS = (
     ("susceptibility", 1e6, "susceptibility [ppm]"),
     ("diffusion", 1e9, "ADC [1e-9 m2/s]"),
     ("conductivity", 1, "conductivity [S/m]"),
+    ("bound_fraction", 1, "bound protons per free one"),
+    ("exchange_rate", 1, "exchange with them [1/s]"),
+    ("t1_bound", 1, "T1 bound [s]"),
+    ("t2_bound", 1e6, "T2 bound [us]"),
 )
 
 
@@ -65,7 +69,9 @@ def field_table() -> list[str]:
 def other_table() -> list[str]:
     """Acoustic, elastic and thermal numbers; a dash where none is known."""
     table = tissue_table()
-    keys = [key for key in PROPERTIES if key not in {column[0] for column in COLUMNS}]
+    told = {column[0] for column in COLUMNS}
+    somewhere = {key for name in table.names for key in table.properties(name)}
+    keys = [key for key in PROPERTIES if key in somewhere - told]
     lines = [
         "## Sound, elasticity, heat",
         "",

@@ -55,6 +55,8 @@ def contents(folder: Path) -> list[str]:
         (f"mri scan {PRESET} --system 9T", "9T"),
         (f"mri scan {PRESET} --mode research", "research"),
         (f"mri scan {PRESET} --coils -3", "coils is -3"),
+        (f"mri scan {PRESET} --workers 0", "workers is 0"),
+        (f"mri scan {PRESET} --workers two", "--workers"),
         (f"mri scan {PRESET} --seed 1.5", "--seed"),
         (f"mri scan {PRESET} --subject unicorn", "unicorn"),
         (f"mri scan {PRESET} --subject folder", "folder"),

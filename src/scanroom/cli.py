@@ -24,6 +24,7 @@ Seed = Annotated[int, Option(help="Seed of noise and isochromats: same seed, sam
 Coils = Annotated[int, Option(help="Receive channels, 1 to 64.")]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 Perfect = Annotated[bool, Option("--perfect", help="Switch every fault of the twin off.")]
+Workers = Annotated[int, Option(help="Processes of the twin, 1 to 8: the same bytes.")]
 Intensity = Annotated[str, Option(help="even (shading of the coils taken out) or received.")]
 Out = Annotated[Path, Option(help="Folder of the exam.")]
 Protocol = Annotated[str, Argument(help="A preset (see 'mri presets') or a .toml file.")]
@@ -102,6 +103,7 @@ def scan(
     coils: Coils = 8,
     seed: Seed = 0,
     perfect: Perfect = False,
+    workers: Workers = 1,
     intensity: Intensity = "even",
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +112,13 @@ def scan(
     from scanroom.exam.station import Station
 
     station = Station(
-        subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
+        subject=subject,
+        system=system,
+        seed=seed,
+        n_coils=coils,
+        mode=mode,
+        perfect=perfect,
+        workers=workers,
     )
     show_scans([run_scan(protocol, station, out, intensity=intensity)], out, as_json=as_json)
 
@@ -125,6 +133,7 @@ def play(
     coils: Coils = 8,
     seed: Seed = 0,
     perfect: Perfect = False,
+    workers: Workers = 1,
     intensity: Intensity = "even",
     as_json: AsJson = False,
 ) -> None:
@@ -133,7 +142,13 @@ def play(
     from scanroom.exam.station import Station
 
     station = Station(
-        subject=subject, system=system, seed=seed, n_coils=coils, mode=mode, perfect=perfect
+        subject=subject,
+        system=system,
+        seed=seed,
+        n_coils=coils,
+        mode=mode,
+        perfect=perfect,
+        workers=workers,
     )
     show_scans([run_play(sequence, station, out, intensity=intensity)], out, as_json=as_json)
 

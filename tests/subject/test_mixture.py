@@ -94,3 +94,14 @@ def test_a_grid_is_centred():
     centre = affine[:3, :3] @ (0.5 * (np.array(shape) - 1)) + affine[:3, 3]
     assert shape == (34, 20, 15)
     assert centre == pytest.approx([0.01, 0.0, -0.02], abs=1e-12)
+
+
+def test_exchange_of_a_mixed_voxel_is_that_of_its_protons():
+    share, weights = 153 / WHOLE, []
+    maps = mixed(
+        two([153], ("white", "csf")), name="two", field=FIELD, properties=("bound_fraction",)
+    ).maps
+    for part, name in ((share, "white"), (1 - share, "csf")):
+        weights.append(part * number(name, "proton_density"))
+    truth = number("white", "bound_fraction") * weights[0] / sum(weights)
+    assert maps["bound_fraction"].item() == pytest.approx(truth, rel=1e-6)  # float32

@@ -11,7 +11,7 @@ from scanroom.core.errors import ProtocolError
 from scanroom.core.units import Ratio
 from scanroom.mri.limits import limits_for
 from scanroom.mri.system import System, system
-from scanroom.mri.twin import IDEAL, Faults, Twin
+from scanroom.mri.twin import IDEAL, Effort, Faults, Twin
 from scanroom.mri.twin.fields import static_field
 from scanroom.physics.receiver import Receiver, noise_bandwidth
 from scanroom.subject import load_subject
@@ -25,7 +25,7 @@ class Station:
     """The scanner and its subject for the scans of one exam.
 
     ``perfect`` switches every fault of the twin off. ``mode`` is the operating mode of
-    IEC 60601-2-33 that the gate enforces.
+    IEC 60601-2-33 that the gate enforces; ``workers`` are the processes of the twin (`Effort`).
     """
 
     subject: str
@@ -34,6 +34,7 @@ class Station:
     n_coils: int = 8
     seed: int = 0
     perfect: bool = False
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_coils <= MAX_COILS:
@@ -45,6 +46,7 @@ class Station:
             raise ProtocolError(
                 f"seed is {self.seed}; it must be 0 or more (random generator). Choose another."
             )
+        Effort(workers=self.workers)  # refuses what cannot be
         limits_for(system(self.system), mode=self.mode)  # refuses a scanner or mode unknown
 
     @property
@@ -74,6 +76,7 @@ class Station:
             seed=self.seed,
             n_coils=self.n_coils,
             static_field=static_field,
+            effort=Effort(workers=self.workers),
         )
 
 

@@ -26,8 +26,11 @@ MAGNETIC: tuple[str, ...] = (
 )
 """What a magnetic resonance twin asks for."""
 
-_RATES = ("t1", "t2", "t2_prime")
-_OF_PROTONS = ("diffusion",)
+BOUND: tuple[str, ...] = ("bound_fraction", "exchange_rate", "t1_bound", "t2_bound")
+"""What it asks for beside that if magnetisation is to be transferred to bound protons."""
+
+_RATES = ("t1", "t2", "t2_prime", "t1_bound")
+_OF_PROTONS = ("diffusion", "bound_fraction", "exchange_rate")
 _OF_MAJORITY = ("chemical_shift",)
 
 
@@ -116,9 +119,9 @@ def mixed(
     """Compute property maps, float32, from the tissues of each voxel.
 
     Proton density, susceptibility and all mechanical, electric and thermal numbers are means by
-    volume. Relaxation rates and diffusion are means by protons: the first decay of a voxel's
-    signal. The chemical shift is that of the tissue with more protons, since fat and water do not
-    share one frequency. A voxel of one tissue has exactly that tissue's numbers.
+    volume. Relaxation rates, diffusion and exchange are means by protons: the first decay of a
+    voxel's signal. The chemical shift is that of the tissue with more protons, since fat and water
+    do not share one frequency. A voxel of one tissue has exactly that tissue's numbers.
     A map of one number throughout takes no memory and cannot be written to.
     """
     unknown = set(properties) - set(PROPERTIES)

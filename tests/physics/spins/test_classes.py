@@ -58,3 +58,18 @@ def test_the_energy_of_one_voxel_hangs_on_the_nodes_about_it_and_on_no_other():
     assert (mass[~near] == np.float32(1e-3)).all()  # the least that any node has
     # One on the average: all that there is hangs on those few.
     assert float(mass[mass > 2e-3].sum()) == pytest.approx(len(mass), rel=2e-3)
+
+
+def test_tissues_are_told_apart_by_their_bound_protons():
+    alike, rates = np.float32([1.0, 1.0, 1.0]), np.zeros((3, 4), np.float32)
+    rates[:2] = [3.2, 23.0, 1.0, 1e-5], [1.6, 23.0, 1.0, 1e-5]
+    found, kind, tissue, share, _ = tissues(alike, alike, 0 * alike, bound=rates)
+    assert len(found) == 3
+    mixed = found[tissue[kind], 2] * share[kind]
+    assert mixed.sum(axis=1) == pytest.approx([3.2, 1.6, 0.0], abs=1e-4)
+
+
+def test_bound_protons_that_recover_otherwise_make_another_tissue():
+    alike, rates = np.float32([1.0, 1.0]), np.float32([[3.2, 23.0, 1.0, 1e-5]] * 2)
+    rates[1, 2] = 4.0
+    assert len(tissues(alike, alike, 0 * alike, bound=rates)[0]) == 2

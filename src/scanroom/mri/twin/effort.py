@@ -3,10 +3,11 @@
 import dataclasses
 
 from scanroom.core.errors import ProtocolError
-from scanroom.physics.spins.engine import Settings
+from scanroom.physics.spins.engine import LANES, Settings
 
 # What an exam on two cores needs: within a hundredth of the signal; tests and studies ask for less.
 QUICK = Settings(faintest=2e-3, error=7e-3)
+MOST_PARTS = 1024
 ENGINES = ("auto", "classes", "continuum", "isochromats")
 
 
@@ -25,6 +26,10 @@ class Effort:
     ``faint`` [rad] contribute little and get a single box or isochromat; those that none tilts by
     more than the tolerance of the settings get none.
 
+    Voxels are played in ``parts`` one after another, or more where their memory asks for it, whose
+    signals are added up in their order. So many ``workers``, processes that share the threads of
+    the settings, play at the same time, which changes no byte.
+
     Motion, flow and fields that plain gradients do not make are followed by ``isochromats`` alone,
     which ``auto`` then takes.
     """
@@ -35,6 +40,8 @@ class Effort:
     in_trains: int = 5
     columns: bool = True
     faint: float = 0.05
+    parts: int = 1
+    workers: int = 1
     settings: Settings = QUICK
 
     def __post_init__(self) -> None:
@@ -43,3 +50,20 @@ class Effort:
                 f"engine is {self.engine!r}; it may be one of {', '.join(ENGINES)} "
                 "(scanroom.mri.twin). Choose one of them."
             )
+        for name, value, most in (
+            ("parts", self.parts, MOST_PARTS),
+            ("workers", self.workers, LANES),
+        ):
+            if not 1 <= value <= most:
+                raise ProtocolError(
+                    f"{name} is {value}; it may be 1 to {most} (scanroom.mri.twin). Choose a "
+                    "number in that range."
+                )
+
+    @property
+    def of_one(self) -> "Effort":
+        """The effort of one worker: its share of the threads."""
+        threads = max(1, self.settings.threads // self.workers)
+        return dataclasses.replace(
+            self, settings=dataclasses.replace(self.settings, threads=threads)
+        )

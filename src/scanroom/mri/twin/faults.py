@@ -22,7 +22,8 @@ class Faults:
     the drive says. ``coils`` off means that every coil is alike and uniform.
 
     Off unless asked for: ``fat_peaks`` gives fat its six peaks instead of one; ``diffusion`` dims
-    what gradients dephase, which orders of dephasing show, isochromats do not. ``concomitant``
+    what gradients dephase, which orders of dephasing show, isochromats do not; ``transfer`` lets
+    magnetisation go over to bound protons, which pulses saturate. ``concomitant``
     fields, ``nonlinearity`` of the gradients, ``eddy`` currents or a measured ``response``,
     ``field_drift`` [Hz/s] and ``motion`` of the subject are followed by the engine of isochromats.
     ``amplifier`` distorts pulses; ``drift`` of the receiver, ``spikes`` (their chance per window)
@@ -45,6 +46,7 @@ class Faults:
     n_bits: int = 16
     fat_peaks: bool = False
     diffusion: bool = False
+    transfer: bool = False
     concomitant: bool = False
     nonlinearity: Nonlinearity | None = None
     eddy: tuple[Eddy, ...] = ()

@@ -20,6 +20,7 @@ _FASTEST_RATE = 1e6
 
 ISOTROPIC = "diffusion"
 TENSOR = tuple(f"diffusion_{term}" for term in ("xx", "yy", "zz", "xy", "xz", "yz"))
+VELOCITY = ("velocity_x", "velocity_y", "velocity_z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ def isochromats(
     seed: int = 0,
     *,
     column: int | None = None,
+    before: int = 0,
 ) -> Isochromats:
     """Spread isochromats over the chosen voxels.
 
@@ -57,7 +59,7 @@ def isochromats(
     With ``column`` they stand evenly in a column along that axis of the grid, alike in every
     voxel: uniform tissue is uniform, and a moment is dephased as in a continuum unless it comes
     near a multiple of the count of turns per voxel along that axis. Quantiles of T2' are random in
-    either case.
+    either case. So many voxels of the same subject have been filled ``before``.
     """
     if not 1 <= n_per_voxel <= 64:
         raise ProtocolError(
@@ -66,9 +68,12 @@ def isochromats(
         )
     index = np.argwhere(chosen)
     steps = np.arange(n_per_voxel)[:, None] * np.array(lattice(n_per_voxel)) / n_per_voxel
-    shift = np.random.Generator(np.random.Philox(key=[seed, 0])).random((len(index), 1, 4))
-    if column is not None and len(index):
-        shift[:, :, :3] = shift[0, 0, :3]
+    random = np.random.Philox(key=[seed, 0])
+    if column is not None:
+        same = np.random.Generator(np.random.Philox(key=[seed, 0])).random(3)
+    shift = np.random.Generator(random.advance(before)).random((len(index), 1, 4))
+    if column is not None:
+        shift[:, :, :3] = same
         steps = steps * np.array([axis in {column, 3} for axis in range(4)])
     place = (steps[None] + shift) % 1.0
     within = (place[..., :3] - 0.5).reshape(-1, 3)
@@ -186,3 +191,11 @@ def diffusion_at(
     names = TENSOR if any(name in maps for name in TENSOR) else (ISOTROPIC,)
     rows = [maps[name][voxel] if name in maps else still for name in names]
     return np.asarray(rows, np.float32)
+
+
+def speed(subject: Subject) -> float:
+    """Of what flows fastest in the subject [m/s]."""
+    parts = [
+        subject.maps[name].astype(np.float64) ** 2 for name in VELOCITY if name in subject.maps
+    ]
+    return float(np.sqrt(np.max(sum(parts)))) if parts else 0.0

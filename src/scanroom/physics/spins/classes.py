@@ -20,6 +20,7 @@ from scanroom.core.units import Hertz, Metre, Ratio
 from scanroom.physics.spins.continuum import Boxes
 from scanroom.physics.spins.ensemble import Spins
 from scanroom.physics.spins.layout import bounds
+from scanroom.physics.spins.pools import N_RATES
 from scanroom.physics.spins.program import Program
 
 # Phase [rad] from one offset at which courses within a window are tabulated to the next, and how
@@ -36,6 +37,9 @@ _TRANSMIT_STEP = 0.07
 # slower diffusion [m2/s] than this is none.
 _NEARBY = 0.1
 _LEAST_DIFFUSION = 1e-12
+# As much exchange [1/s], as many bound protons for each free one, and as large a logarithm of their
+# T2 or R1, make as much of a difference as a logarithm of T1 that is one larger.
+_EXCHANGE, _FRACTION, _WIDTH = 5.0, 0.5, 2.0
 # Weight of the sum of shares in a fit, and how near a mixture must come to a logarithm.
 _SUM, _MET = 1e3, 1e-3
 # Cells of the table of nodes, nodes, pairs of T1 and T2, and numbers that describe all courses
@@ -52,7 +56,7 @@ class Voxels:
 
     ``affine`` [m] takes ``index`` to the centres; ``slope`` [Hz] is by how much the offset grows
     from one face of a voxel to the other; what is ``faint`` needs no interpolation. ``diffusion``
-    [m2/s] is a row of coefficients, or nothing.
+    [m2/s] is a row of coefficients, or nothing; ``bound`` is as in `Spins`.
     """
 
     index: Int[np.ndarray, "voxel 3"]
@@ -68,6 +72,13 @@ class Voxels:
     diffusion: Float32[np.ndarray, "term voxel_or_none"] = field(
         default_factory=lambda: np.zeros((0, 0), np.float32)
     )
+    bound: Float32[np.ndarray, "_ rate"] = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )
+
+    def __post_init__(self) -> None:
+        if not self.bound.shape[1]:
+            object.__setattr__(self, "bound", np.zeros((len(self.index), 0), np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +198,9 @@ def classes_of(program: Program, voxels: Voxels, axis: int, error: Ratio = ROUGH
     counts = cells.astype(int)
     if len(voxels.diffusion) > 1:
         return None
-    found = tissues(voxels.r1, voxels.r2, voxels.r2_prime, *voxels.diffusion, nearby=nearby)
+    found = tissues(
+        voxels.r1, voxels.r2, voxels.r2_prime, *voxels.diffusion, bound=voxels.bound, nearby=nearby
+    )
     if found is None or _courses(program, voxels, len(found[-1])) > _MOST_COURSES:
         return None
     pairs, kinds, tissue, share, rates = found
@@ -216,11 +229,12 @@ def classes_of(program: Program, voxels: Voxels, axis: int, error: Ratio = ROUGH
             r2=pairs[kind, 1],
             transmit=(first[2] + step[2] * b).astype(np.complex64),
             weight=np.zeros((len(where), 1), np.complex64),
+            bound=pairs[kind, 2 + len(voxels.diffusion) :],
         ),
         edges=edges,
         r2_prime=np.zeros(len(where), np.float32),
         column=s,
-        diffusion=np.ascontiguousarray(pairs[kind, 2:].T),
+        diffusion=np.ascontiguousarray(pairs[kind, 2 : 2 + len(voxels.diffusion)].T),
     )
     return Classes(
         axis=axis,
@@ -261,6 +275,7 @@ def tissues(
     r2_prime: Float32[np.ndarray, " voxel"],
     diffusion: Float32[np.ndarray, " voxel"] | None = None,
     *,
+    bound: Float32[np.ndarray, "voxel rate"] | None = None,
     nearby: float = _NEARBY,
 ) -> (
     tuple[
@@ -276,26 +291,28 @@ def tissues(
 
     Last answer: R2 and R2' of each kind. None if there are too many pairs of R1 and R2.
 
-    Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2 and, if it
-    is given, by diffusion [m2/s]. The most frequent pairs come first; a pair near one of them is
-    mixed from those about it, as many as it takes to meet every property.
+    Voxels of a kind have all three rates in common, tissues are told apart by R1 and R2 and, if
+    they are given, by diffusion [m2/s] and ``bound`` protons. The most frequent pairs come first; a
+    pair near one of them is mixed from those about it, as many as it takes to meet every property.
     """
     both = np.ascontiguousarray(np.stack([r1, r2], axis=1)).view(np.uint64).ravel()
     words, index, counts = np.unique(both, return_inverse=True, return_counts=True)
     if len(words) > _MOST_PAIRS:
         return None
     pairs = words.view(np.float32).reshape(-1, 2)
-    if diffusion is not None:
-        levels, level = np.unique(diffusion, return_inverse=True)
+    coupled = bound is not None and bound.shape[1] > 0
+    more = [] if diffusion is None else [diffusion]
+    more += [] if bound is None else list(bound.T)
+    for values in more:
+        levels, level = np.unique(values, return_inverse=True)
         joint, index, counts = np.unique(
             index * len(levels) + level, return_inverse=True, return_counts=True
         )
         if len(joint) > _MOST_PAIRS:
             return None
         pairs = np.column_stack([pairs[joint // len(levels)], levels[joint % len(levels)]])
-    n_mixed = pairs.shape[1] + 1
-    least = np.array([1e-6, 1e-6, _LEAST_DIFFUSION])[: pairs.shape[1]]
-    logs = np.log(np.maximum(pairs.astype(np.float64), least))
+    logs = _coordinates(pairs.astype(np.float64), coupled=coupled)
+    n_mixed = logs.shape[1] + 1
     chosen: list[int] = []
     for pair in np.argsort(-counts, kind="stable").tolist():
         gap = np.abs(logs[chosen] - logs[pair]).max(axis=1) if chosen else np.array([np.inf])
@@ -328,6 +345,24 @@ def tissues(
         share[pair_of],
         rates.astype(np.float64),
     )
+
+
+def _coordinates(
+    pairs: Float[np.ndarray, "tissue property"], *, coupled: bool
+) -> Float[np.ndarray, "tissue coordinate"]:
+    """Where tissues lie, so that those a tenth apart differ by as much as if it were in T1."""
+    plain = pairs[:, :-N_RATES] if coupled else pairs
+    least = np.array([1e-6, 1e-6, _LEAST_DIFFUSION])[: plain.shape[1]]
+    logs = np.log(np.maximum(plain, least))
+    if not coupled:
+        return np.asarray(logs)
+    to_bound, to_free, r1, t2 = pairs[:, -N_RATES:].T
+    fraction = np.where(to_free > 0, to_bound / np.where(to_free > 0, to_free, 1.0), 0.0)
+    width = np.log(np.maximum(t2, 1e-9)) / _WIDTH
+    slow = np.log(np.maximum(r1, 1e-6)) / _WIDTH
+    # By convention all have one R1: no coordinate then, which would ask for more to be mixed.
+    rest = [slow] if np.ptp(slow) > _MET else []
+    return np.column_stack([logs, to_bound / _EXCHANGE, fraction / _FRACTION, width, *rest])
 
 
 @njit(cache=True)

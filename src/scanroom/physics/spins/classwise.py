@@ -34,10 +34,12 @@ from scanroom.physics.spins.ensemble import arrays_of
 from scanroom.physics.spins.images import ground_of, samples_of
 from scanroom.physics.spins.layout import events_of, pulses_of, stretches, tables_of, windows_of
 from scanroom.physics.spins.lots import Told, lots_of
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import Events
 from scanroom.physics.spins.playing_boxes import BoxStage, Seen, play_boxes
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.recording import Notes, joined_notes, new_book, notes_of
+from scanroom.physics.spins.saturating import Saturation
 
 # Orders are one within these moments [1/m] and this time [s]: a thousandth of a turn anywhere in a
 # head, and from one node to the next along the slice, where each node keeps its own phase.
@@ -78,6 +80,7 @@ class Ready(NamedTuple):
     """Nodes laid out for the kernels; ``order`` tells which is which."""
 
     stage: BoxStage
+    saturation: Saturation | None
     order: Int[np.ndarray, " node"]
     work: list[Int[np.ndarray, " run"]]
     saved: list[tuple[object, object, np.ndarray]]
@@ -139,7 +142,12 @@ def simulate_classes(
                 for at in np.flatnonzero(events.event == WINDOW).tolist()
             }
             for number, lot in enumerate(lots):
-                parts = samples_of(program, voxels, classes, ground, lot, pool)
+                parts = (
+                    samples_of(program, voxels, classes, ground, lot, pool)
+                    if control.team.plays(number)
+                    else np.zeros((len(lot.rows.at), n_coils, lot.n_samples), np.complex64)
+                )
+                control.team.bring([(parts,)], number)
                 for row, at in enumerate(lot.rows.at.tolist()):
                     signals[at] += parts[row]
                 done = _PLAYING + (1 - _PLAYING) * (number + 1) / len(lots)
@@ -171,8 +179,9 @@ def _ready(
     runs = box_runs(laid, cut, pulses, tables, settings.tolerance)
     runs = runs._replace(longest=np.full_like(runs.longest, _LONGEST))
     x, y, z = np.where(np.abs(classes.along) > 1 - _STRAIGHT, _NEAR_ACROSS, _NEAR_IN_PLANE).tolist()
+    saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
     stage = stage_of(program, laid, runs, (pulses, windows), settings, (x, y, z))
-    return Ready(stage, order, *work_of(runs))
+    return Ready(stage, saturation, order, *work_of(runs))
 
 
 def _needs(ready: Ready) -> tuple[np.ndarray, np.ndarray]:
@@ -184,11 +193,11 @@ def _played(
 ) -> Notes:
     """Play a stretch to all nodes, and return what was written down."""
     stage = ready.stage._replace(events=events)
-    seen = Seen(np.zeros(0), np.zeros((0, 3)))
+    nothing, seen = np.zeros(0, np.float32), Seen(np.zeros(0), np.zeros((0, 3)))
     books = [new_book(is_open=True) for _ in range(LANES)]
     jobs = [
         pool.submit(
-            play_boxes, stage, mine, kept, np.zeros(0, np.float32), seen, book, control.stop
+            play_boxes, stage, ready.saturation, mine, kept, nothing, (seen, book), control.stop
         )
         for mine, kept, book in zip(ready.work, ready.saved, books, strict=True)
     ]

@@ -19,6 +19,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
+from scanroom.physics.spins.bound_orders import mix_partners, recover_orders
 from scanroom.physics.spins.trig import decay, turn
 from scanroom.physics.spins.vector_orders import mix_orders
 
@@ -32,8 +33,9 @@ _SLOTS = 3 * MOST + 2
 _REGION = 5e-2
 
 # Places in the clock of a run.
-TIME, MOMENT, RECOVERED, PENDING, LOST, HEARD, LOUD, SHOWN, DEPHASING = 0, 1, 4, 5, 6, 7, 8, 9, 10
-CLOCK = 19
+TIME, MOMENT, RECOVERED, PENDING, LOST, HEARD, LOUD, SHOWN = 0, 1, 4, 5, 6, 7, 8, 9
+EXCHANGED, DEPHASING = 10, 11
+CLOCK = 20
 
 
 class Work(NamedTuple):
@@ -41,6 +43,7 @@ class Work(NamedTuple):
 
     Each has a ``kind``, a ``key`` [1/m, 1/m, 1/m, s], a ``slot`` of the bank and a ``size``, the
     largest magnitude when its run was last hit. ``tally`` is their number and the bank in use.
+    ``bound`` are the banks of partners (see `bound_orders`), of no length where there are none.
     """
 
     banks: np.ndarray
@@ -58,11 +61,12 @@ class Work(NamedTuple):
     kept: np.ndarray
     cosine: np.ndarray
     sine: np.ndarray
+    bound: np.ndarray
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def new_work(length):
+def new_work(length, coupled=False):  # noqa: FBT002
     """Room for the configurations of a run of at most ``length`` spins, a multiple of 16."""
     return Work(
         np.zeros((2, _SLOTS * 2 * length), np.float32),
@@ -80,6 +84,7 @@ def new_work(length):
         np.zeros(length, np.float32),
         np.zeros(length, np.float32),
         np.zeros(length, np.float32),
+        np.zeros((2, _SLOTS * 2 * length if coupled else 0), np.float32),
     )
 
 
@@ -93,6 +98,9 @@ def begin(work, length):
     work.clock[:] = 0.0
     work.banks[0, 4 * length : 5 * length] = 1.0
     work.banks[0, 5 * length : 6 * length] = 0.0
+    if work.bound.shape[1] > 0:
+        work.bound[0, 4 * length : 5 * length] = 1.0
+        work.bound[0, 5 * length : 6 * length] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -101,7 +109,9 @@ def save(work, length, bank, table):
     """Copy the configurations out: magnetisation, and their kinds, keys and sizes."""
     for at in range(work.tally[0]):
         place = work.slot[at] * 2 * length
-        bank[at] = work.banks[work.tally[1], place : place + 2 * length]
+        bank[at, : 2 * length] = work.banks[work.tally[1], place : place + 2 * length]
+        if work.bound.shape[1] > 0:
+            bank[at, 2 * length :] = work.bound[work.tally[1], place : place + 2 * length]
         table[at, 0], table[at, 1] = work.kind[at], work.size[at]
         table[at, 2:] = work.key[at]
 
@@ -114,7 +124,9 @@ def restore(work, length, bank, table):
     for at in range(len(table)):
         work.slot[at] = at + 2
         place = (at + 2) * 2 * length
-        work.banks[0, place : place + 2 * length] = bank[at]
+        work.banks[0, place : place + 2 * length] = bank[at, : 2 * length]
+        if work.bound.shape[1] > 0:
+            work.bound[0, place : place + 2 * length] = bank[at, 2 * length :]
         work.kind[at], work.size[at] = int(table[at, 0]), table[at, 1]
         work.key[at] = table[at, 2:]
 
@@ -175,7 +187,12 @@ def catch_up(spins, work, length, time, moment, turns):
     kx, ky, kz = moment[0], moment[1], moment[2]
     kx, ky, kz = kx - clock[MOMENT], ky - clock[MOMENT + 1], kz - clock[MOMENT + 2]
     elapsed = time - clock[TIME]
+    coupled = work.bound.shape[1] > 0
+    if coupled:
+        recover_orders(spins.bound, work, length, time - clock[EXCHANGED])
     for at in range(work.tally[0]):
+        if coupled and kind[at] != _F:
+            continue
         place = slot[at] * 2 * length
         real, imag = bank[place : place + length], bank[place + length : place + 2 * length]
         if kind[at] == _F:
@@ -190,7 +207,7 @@ def catch_up(spins, work, length, time, moment, turns):
         else:
             for i in range(r1.size):
                 real[i] = np.float32(1.0) - (np.float32(1.0) - real[i]) * kept[i]
-    clock[TIME] = clock[RECOVERED] = time
+    clock[TIME] = clock[RECOVERED] = clock[EXCHANGED] = time
     clock[MOMENT], clock[MOMENT + 1], clock[MOMENT + 2] = moment[0], moment[1], moment[2]
     clock[PENDING] = 0.0
 
@@ -258,6 +275,9 @@ def _gather(work, length, nearness):
             same = which != 2 or sign == order_sign[order]
             conjugate = np.float32(1.0) if same else np.float32(-1.0)
             _merge(bank, length, order_slot[order, which], slots[at], conjugate)
+            if which == 2 and work.bound.shape[1] > 0:
+                partner = work.bound[work.tally[1]]
+                _merge(partner, length, order_slot[order, which], slots[at], conjugate)
     # Of order zero, F is its own opposite.
     order_slot[0, 1] = order_slot[0, 0]
     return n_orders
@@ -323,6 +343,9 @@ def mix(work, maps, length, limits):
     order_slot, order_sign = work.order_slot, work.order_sign
     step = 2 * length
     new[:step] = np.float32(0.0)
+    coupled = work.bound.shape[1] > 0
+    old_bound, new_bound = work.bound[work.tally[1]], work.bound[1 - work.tally[1]]
+    new_bound[:step] = np.float32(0.0)
     for order in range(n_orders):
         f, g, z = order_slot[order, 0], order_slot[order, 1], order_slot[order, 2]
         out = 2 + 3 * order
@@ -330,6 +353,9 @@ def mix(work, maps, length, limits):
         share = np.float32(1.0) if order == 0 else np.float32(0.0)
         numbers = (np.float32(order_sign[order]), share)
         mix_orders((old, new, maps), rows, numbers, (squares, 3 * order), length)
+        if coupled:
+            banks = (old, new, old_bound, new_bound, maps)
+            mix_partners(banks, rows, numbers, squares[order], length)
     work.tally[1] = 1 - work.tally[1]
     count, limit = MOST + 1, faintest
     while True:
@@ -366,7 +392,7 @@ def shift(work, moment, time):
 @no_type_check
 def set_clock(work, time, moment, turns):
     """Note when and at which moment a pulse ended, and the phase [cycles] still to be taken off."""
-    work.clock[TIME] = work.clock[RECOVERED] = time
+    work.clock[TIME] = work.clock[RECOVERED] = work.clock[EXCHANGED] = time
     work.clock[MOMENT : MOMENT + 3] = moment
     work.clock[PENDING] = -turns
 

@@ -25,6 +25,7 @@ from scanroom.physics.spins.layout import (
     tables_of,
     windows_of,
 )
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import Pulses, Windows, mark_changes
 from scanroom.physics.spins.playing_boxes import N_SAVED, BoxRuns, BoxStage, Seen, play_boxes
 from scanroom.physics.spins.precession import SpinArrays
@@ -97,8 +98,10 @@ def simulate_boxes(
         pulses, windows = pulses_of(program, arrays, tables), windows_of(program)
         cut, held = (edge, parts, shape), (arrays, r2_prime, column, diffusion)
         runs = box_runs(held, cut, pulses, tables, settings.tolerance)
+        saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
         stage = stage_of(program, held, runs, (pulses, windows), settings)
         work, saved = work_of(runs)
+        work = control.team.share(work)
         columns, closed = arrays.weight.shape[1], new_book(is_open=False)
         done, total = 0, len(program.event)
         for first, last in stretches(program, columns):
@@ -108,16 +111,24 @@ def simulate_boxes(
             now = stage._replace(events=events)
             jobs = [
                 pool.submit(
-                    play_boxes, now, work[k], saved[k], sums[k], seen[k], closed, control.stop
+                    play_boxes, now, saturation, work[k], saved[k], sums[k], found, control.stop
                 )
-                for k in range(LANES)
+                for k, found in enumerate(zip(seen, [closed] * LANES, strict=True))
             ]
+            left = np.zeros((LANES, 2))
             for lane, job in enumerate(jobs):
-                lost.note(*job.result())
+                left[lane] = job.result()
                 control.report((done + (last - first) * (lane + 1) / LANES) / total)
             done += last - first
+            control.team.bring(
+                [(sums[k], seen[k].score, seen[k].key, left[k]) for k in range(LANES)]
+            )
             if control.stop[0]:
                 return
+            for sizes in left.tolist():
+                lost.note(*sizes)
+            if not control.team.leads:
+                continue
             shown = _shown(program, events, seen, parts[0].edges)
             for signal, factor in zip(
                 collect(program, events, added(sums), columns), shown, strict=True

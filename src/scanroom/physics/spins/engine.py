@@ -25,6 +25,7 @@ from scanroom.physics.spins.layout import (
     tables_of,
     windows_of,
 )
+from scanroom.physics.spins.parts import saturation_of
 from scanroom.physics.spins.playing import (
     Pulses,
     Runs,
@@ -36,7 +37,8 @@ from scanroom.physics.spins.playing import (
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.rotations import PulseTable, at_offsets, pulse_reach, reaches
-from scanroom.physics.spins.shots import prepared, read, reader_of
+from scanroom.physics.spins.shots import bring, prepared, read, reader_of
+from scanroom.physics.spins.team import Team
 
 LANES = 8
 MOVING_WINDOWS = 8
@@ -69,10 +71,11 @@ STANDARD = Settings()
 
 @dataclass(slots=True)
 class Control:
-    """A running simulation's stop button and progress, safe from any thread."""
+    """A running simulation's stop button and progress, safe from any thread; who plays what."""
 
     stop: UInt8[np.ndarray, " 1"] = field(default_factory=lambda: np.zeros(1, np.uint8))
     progress: Callable[[float], None] | None = None
+    team: Team = field(default_factory=Team)
 
     def report(self, fraction: float) -> None:
         """Tell the listener, if any, how far we are."""
@@ -101,8 +104,10 @@ def simulate(
         tables = tables_of(program, (position, arrays.offset, arrays.transmit), pool)
         kinds = (pulses_of(program, arrays, tables), windows_of(program))
         runs = _runs(arrays, program, kinds[0], tables, settings.tolerance)
+        saturation = saturation_of(program, arrays, runs.edge, settings.tolerance, pool)
         touched = np.flatnonzero(np.isinf(runs.change).any(axis=1))
         work = [np.ascontiguousarray(touched[lane::LANES]) for lane in range(LANES)]
+        mine = control.team.share(work)
         reader = reader_of(program, kinds[1], runs, touched, arrays, (n_coils, settings.readout))
         columns, most = arrays.weight.shape[1], None if weigh is None else MOVING_WINDOWS
         done, total = 0, len(program.event)
@@ -116,15 +121,19 @@ def simulate(
             quiet = (settings.tolerance, settings.silence)
             stage = Stage(arrays, runs, events, *kinds, *quiet, read_later.snapshots)
             jobs = [
-                pool.submit(play_lane, stage, mine, sums[lane], control.stop)
-                for lane, mine in enumerate(work)
+                pool.submit(play_lane, stage, saturation, mine[lane], sums[lane], control.stop)
+                for lane in range(LANES)
             ]
             for lane, job in enumerate(jobs):
                 job.result()
                 control.report((done + (last - first) * (lane + 1) / LANES) / total)
             done += last - first
+            control.team.bring([(row,) for row in sums])
+            bring(read_later.snapshots, runs.edge, work, control.team)
             if control.stop[0]:
                 return
+            if not control.team.leads:
+                continue
             more = read(reader, read_later, arrays, pool)
             signals = collect(program, events, added(sums), columns)
             for at, signal in zip(np.flatnonzero(events.event == WINDOW), signals, strict=True):

@@ -1,12 +1,13 @@
 """Who is played to: isochromats, and the order in which they are worked on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from jaxtyping import Complex64, Float, Float32, Int
 
 from scanroom.physics.spins.gridding import columns_of
+from scanroom.physics.spins.pools import bound_arrays
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE, WINDOW, Program, PulseKind, WindowKind
 
@@ -23,7 +24,8 @@ class Spins:
     Axes of ``position`` beyond the third are further field coordinates (see `Program`).
     ``transmit`` is the relative transmit field, in a column for each set of channel weights that
     pulses are played with, if there are several; ``weight`` is what one unit of transverse
-    magnetisation, relative to equilibrium, adds to each coil's signal.
+    magnetisation, relative to equilibrium, adds to each coil's signal. ``bound`` has no columns, or
+    those that `pools.N_RATES` counts: what each isochromat exchanges with bound protons.
     """
 
     position: Float[np.ndarray, "spin axis"]
@@ -32,6 +34,13 @@ class Spins:
     r2: Float32[np.ndarray, " spin"]
     transmit: Complex64[np.ndarray, "spin ..."]
     weight: Complex64[np.ndarray, "spin coil"]
+    bound: Float32[np.ndarray, "spin rate"] = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32)
+    )
+
+    def __post_init__(self) -> None:
+        if not self.bound.shape[1]:
+            object.__setattr__(self, "bound", np.zeros((len(self.offset), 0), np.float32))
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -93,4 +102,5 @@ def arrays_of(spins: Spins, order: Int[np.ndarray, " spin"]) -> SpinArrays:
         np.zeros(len(order), np.float32),
         np.zeros(len(order), np.float32),
         np.ones(len(order), np.float32),
+        bound_arrays(spins.bound[order], spins.r1[order]),
     )

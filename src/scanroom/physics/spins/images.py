@@ -60,6 +60,11 @@ class Lot(NamedTuple):
     within: Courses
     pairs: Int[np.ndarray, "pair 2"]
 
+    @property
+    def n_samples(self) -> int:
+        """Samples of each of the windows."""
+        return int(self.within.along.shape[1])
+
 
 class Ground(NamedTuple):
     """The voxels in columns along the slice: ``order`` and ``edge``, and where columns stand.

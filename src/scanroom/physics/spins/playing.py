@@ -8,6 +8,13 @@ from numba import njit
 
 from scanroom.physics.spins.direct import sum_samples
 from scanroom.physics.spins.gridding import plan_taps, spread
+from scanroom.physics.spins.pools import (
+    N_COUPLED,
+    N_PLAIN,
+    TO_BOUND,
+    apply_coupled,
+    recover_coupled,
+)
 from scanroom.physics.spins.precession import (
     SpinArrays,
     along,
@@ -23,6 +30,12 @@ from scanroom.physics.spins.rotations import (
     advance,
     affine_map,
     interpolate,
+)
+from scanroom.physics.spins.saturating import (
+    add_part,
+    saturate,
+    start_products,
+    write_products,
 )
 
 _SLOTS = 8
@@ -140,11 +153,11 @@ class Scratch(NamedTuple):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def new_scratch(longest, columns, n_taps):
-    """Room for the plans of a run of at most ``longest`` spins."""
+def new_scratch(longest, columns, n_taps, coupled):
+    """Room for the plans of a run of at most ``longest`` spins, ``coupled`` to a pool or not."""
     return Scratch(
         np.full(_SLOTS, -1, np.int64),
-        np.empty((_SLOTS, 12, longest), np.float32),
+        np.empty((_SLOTS, N_COUPLED if coupled else N_PLAIN, longest), np.float32),
         np.full(_SLOTS, -1, np.int64),
         np.empty((_SLOTS, longest), np.int64),
         np.empty((_SLOTS, longest), np.int64),
@@ -199,34 +212,97 @@ def plan_tabulated(spins, first, last, pulses, kind, scratch, maps):
 @no_type_check
 def plan_stepped(spins, first, last, pulses, kind, scratch, maps):
     """Affine maps of a pulse under a varying gradient, step by step, 64 spins at a time."""
-    low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
-    time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
-    duration = time.sum()
-    lanes, angle, shim = scratch.lanes, scratch.angle, pulses.shim[kind]
+    duration = pulses.step_time[pulses.step_edge[kind] : pulses.step_edge[kind + 1]].sum()
+    shim = pulses.shim[kind]
     out = np.empty(12)
     strength = np.ones(_LANE)
     for begin in range(first, last, _LANE):
         count = min(_LANE, last - begin)
-        lanes[:] = 0.0
-        lanes[0] = 1.0
-        lanes[11] = 0.5 * time[0] / duration
-        for i in range(count):
-            strength[i] = pulses.strength[kind] * spins.transmit[begin + i, shim]
-        for step in range(time.size):
-            moment = pulses.step_moment[low + step]
-            for i in range(count):
-                j = begin + i
-                own = time[step] * (spins.offset[j] - pulses.frequency[kind])
-                angle[i] = math.pi * (along(spins, moment, j) + own)
-            following = time[step + 1] if step + 1 < time.size else 0.0
-            pulse = math.pi * time[step] * signal[step]
-            advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
+        _step_lanes(spins, (begin, count), pulses, kind, scratch, strength)
         for i in range(count):
             j = begin + i
             spin = (spins.r1[j], spins.r2[j], spins.transmit_turn[j, shim])
-            affine_map(lanes[:, i], spin, duration, scratch.matrices, out)
+            affine_map(scratch.lanes[:, i], spin, duration, scratch.matrices, out)
             for entry in range(12):
                 maps[entry, j - first] = out[entry]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _step_lanes(spins, some, pulses, kind, scratch, strength):
+    """Turn up to 64 spins, from a first one on, by all steps of a pulse."""
+    begin, count = some
+    low, high = pulses.step_edge[kind], pulses.step_edge[kind + 1]
+    time, signal = pulses.step_time[low:high], pulses.step_signal[low:high]
+    duration = time.sum()
+    lanes, angle, shim = scratch.lanes, scratch.angle, pulses.shim[kind]
+    lanes[:] = 0.0
+    lanes[0] = 1.0
+    lanes[11] = 0.5 * time[0] / duration
+    for i in range(count):
+        strength[i] = pulses.strength[kind] * spins.transmit[begin + i, shim]
+    for step in range(time.size):
+        moment = pulses.step_moment[low + step]
+        for i in range(count):
+            j = begin + i
+            own = time[step] * (spins.offset[j] - pulses.frequency[kind])
+            angle[i] = math.pi * (along(spins, moment, j) + own)
+        following = time[step + 1] if step + 1 < time.size else 0.0
+        pulse = math.pi * time[step] * signal[step]
+        advance(lanes, angle, strength, pulse, 0.5 * (time[step] + following) / duration)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def plan_pulse(spins, run, pulses, saturation, kind, scratch, maps):
+    """Affine maps of a pulse for spins between two edges; of two pools if there is `Saturation`."""
+    first, last = run
+    if pulses.table[kind] < 0:
+        plan_stepped(spins, first, last, pulses, kind, scratch, maps)
+    else:
+        plan_tabulated(spins, first, last, pulses, kind, scratch, maps)
+    if saturation is None:
+        return
+    products = np.empty((last - first, 4, 5))
+    start_products(products)
+    for part in range(saturation.parts.edge[kind], saturation.parts.edge[kind + 1]):
+        if saturation.pulses.table[part] < 0:
+            _add_stepped(spins, run, saturation, part, scratch, products)
+        else:
+            _add_tabulated(spins, run, saturation, part, scratch, products)
+    write_products(spins, run, pulses.shim[kind], products, maps)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_tabulated(spins, run, saturation, part, scratch, products):
+    """Multiply the products of a run by a part of a pulse under a constant gradient."""
+    pulses, first, last, generator = saturation.pulses, run[0], run[1], np.empty((4, 6))
+    table, gradient, shim = _table(pulses, part), pulses.gradient[part], pulses.shim[part]
+    for i in range(last - first):
+        j = first + i
+        if spins.bound[TO_BOUND, j] > 0.0:
+            offset = along(spins, gradient, j) + spins.offset[j] - pulses.frequency[part]
+            strength = pulses.strength[part] * spins.transmit[j, shim]
+            interpolate(table, offset, strength, scratch.lagrange, scratch.entry)
+            room = (products[i], generator, scratch.matrices[0])
+            add_part(spins, j, saturation, part, scratch.entry, room)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_stepped(spins, run, saturation, part, scratch, products):
+    """Multiply the products of a run by a part of a pulse under a varying gradient."""
+    first, last, generator, strength = run[0], run[1], np.empty((4, 6)), np.ones(_LANE)
+    for begin in range(first, last, _LANE):
+        count = min(_LANE, last - begin)
+        _step_lanes(spins, (begin, count), saturation.pulses, part, scratch, strength)
+        for i in range(count):
+            j = begin + i
+            if spins.bound[TO_BOUND, j] > 0.0:
+                entry = scratch.lanes[:, i]
+                room = (products[j - first], generator, scratch.matrices[0])
+                add_part(spins, j, saturation, part, entry, room)
 
 
 @njit(cache=True, nogil=True)
@@ -248,26 +324,44 @@ def _catch_up(spins, runs, run, time, moment):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _pulse(stage, run, at, scratch):
+def _pulse(stage, saturation, run, at, scratch):
     """Play one pulse to a run."""
     spins, runs, events, pulses = stage.spins, stage.runs, stage.events, stage.pulses
     kind = events.kind[at]
     first, last = runs.edge[run], runs.edge[run + 1]
     _catch_up(spins, runs, run, events.time[at, 0], events.moment[at, 0])
-    recover(spins, first, last, events.time[at, 0] - runs.recovery_time[run])
+    since = events.time[at, 0] - runs.recovery_time[run]
+    if saturation is None:
+        recover(spins, first, last, since)
+    else:
+        recover_coupled(spins, first, last, since)
     runs.recovery_time[run] = events.time[at, 1]
     slot = kind % _SLOTS
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
-        if pulses.table[kind] < 0:
-            plan_stepped(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
-        else:
-            plan_tabulated(spins, first, last, pulses, kind, scratch, scratch.maps[slot])
-    apply_maps(spins, first, last, scratch.maps[slot], events.turns[at])
+        edges = (first, last)
+        plan_pulse(spins, edges, pulses, saturation, kind, scratch, scratch.maps[slot])
+    if saturation is None:
+        apply_maps(spins, first, last, scratch.maps[slot], events.turns[at])
+    else:
+        apply_coupled(spins, first, last, scratch.maps[slot], events.turns[at])
     runs.time[run] = events.time[at, 1]
     runs.moment[run] = events.moment[at, 1]
     runs.amplitude[run] = largest_transverse(spins, first, last)
     runs.amplitude_time[run] = events.time[at, 1]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _saturate(stage, saturation, run, at):
+    """Let a pulse that turns nobody of a run saturate it, if there is anything to saturate."""
+    if saturation is None:
+        return
+    spins, runs, kind = stage.spins, stage.runs, stage.events.kind[at]
+    if saturation.acts[run, kind] != 0:
+        first, last = runs.edge[run], runs.edge[run + 1]
+        times = (stage.events.time[at, 0], runs.recovery_time[run])
+        runs.recovery_time[run] = saturate(spins, first, last, saturation, kind, times)
 
 
 @njit(cache=True, nogil=True)
@@ -310,7 +404,7 @@ def _receive(stage, run, at, scratch, out):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _play_run(stage, run, scratch, out):
+def _play_run(stage, saturation, run, scratch, out):
     """Play a stretch of the programme to one run."""
     spins, runs, events = stage.spins, stage.runs, stage.events
     scratch.map_tag[:] = -1
@@ -323,25 +417,31 @@ def _play_run(stage, run, scratch, out):
         if events.event[at] == PULSE:
             change = runs.change[run, events.kind[at]]
             if change == np.inf or change * amplitude > stage.tolerance:
-                _pulse(stage, run, at, scratch)
+                _pulse(stage, saturation, run, at, scratch)
+            else:
+                _saturate(stage, saturation, run, at)
         elif amplitude > stage.silence:
             _receive(stage, run, at, scratch, out)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def play_lane(stage, mine, out, stop):
-    """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set."""
+def play_lane(stage, saturation, mine, out, stop):
+    """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set.
+
+    ``saturation`` is what pulses do to bound partners, None if there are none: code without them is
+    compiled then.
+    """
     edge = stage.runs.edge
     longest = 1
     for run in mine:
         longest = max(longest, edge[run + 1] - edge[run])
     columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
-    scratch = new_scratch(longest, columns, n_taps)
+    scratch = new_scratch(longest, columns, n_taps, saturation is not None)
     for run in mine:
         if stop[0] != 0:
             return
-        _play_run(stage, run, scratch, out)
+        _play_run(stage, saturation, run, scratch, out)
 
 
 @njit(cache=True, nogil=True)

@@ -6,9 +6,11 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
+from scanroom.physics.spins.bound_orders import saturate_orders
 from scanroom.physics.spins.configurations import (
     CLOCK,
     DEPHASING,
+    EXCHANGED,
     HEARD,
     LOST,
     LOUD,
@@ -38,8 +40,7 @@ from scanroom.physics.spins.playing import (
     Pulses,
     Windows,
     new_scratch,
-    plan_stepped,
-    plan_tabulated,
+    plan_pulse,
 )
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import PULSE
@@ -236,6 +237,7 @@ def _view(stage, run, signal, r2):
         signal[0, :count],
         signal[1, :count],
         spins.mz,
+        np.ascontiguousarray(spins.bound[:, part]),
     )
 
 
@@ -249,10 +251,10 @@ def _diffused(stage, run):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _pulse(stage, run, at, mine, room):
+def _pulse(stage, saturation, run, at, mine, room):
     """Play one pulse to a run."""
     work, scratch = room
-    events, pulses, length = stage.events, stage.pulses, work.cosine.size
+    events, length = stage.events, work.cosine.size
     kind, slot = events.kind[at], events.kind[at] % _SLOTS
     centre = stage.centre[kind]
     half = (centre[0], centre[1], centre[2])
@@ -262,10 +264,8 @@ def _pulse(stage, run, at, mine, room):
     catch_up(mine, work, length, events.time[at, 0], events.moment[at, 0], events.turns[at, 0])
     if scratch.map_tag[slot] != kind:
         scratch.map_tag[slot] = kind
-        if pulses.table[kind] < 0:
-            plan_stepped(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
-        else:
-            plan_tabulated(mine, 0, mine.x.size, pulses, kind, scratch, scratch.maps[slot])
+        edges, maps = (0, mine.x.size), scratch.maps[slot]
+        plan_pulse(mine, edges, stage.pulses, saturation, kind, scratch, maps)
     if diffused[1] > 0.0:
         diffuse_along(work, length, diffused, half, centre[3])
     shift(work, half, centre[3])
@@ -284,6 +284,18 @@ def _pulse(stage, run, at, mine, room):
         work.clock[DEPHASING:] = events.dephasing[at, 1]
     shift(work, after, rest)
     set_clock(work, events.time[at, 1], end, events.turns[at, 1])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _saturate(stage, saturation, run, at, mine, work):
+    """Let a pulse that turns nobody of a run saturate it, if there is anything to saturate."""
+    if saturation is None:
+        return
+    kind, clock = stage.events.kind[at], work.clock
+    if saturation.acts[run, kind] != 0:
+        times, held = (stage.events.time[at, 0], clock[EXCHANGED]), (work, work.cosine.size)
+        clock[EXCHANGED] = saturate_orders(mine, held, saturation, kind, times)
 
 
 @njit(cache=True, nogil=True)
@@ -382,7 +394,7 @@ def _look(found, events, at, edges, how):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _play_run(stage, run, room, out, seen, book):
+def _play_run(stage, saturation, run, room, out, seen, book):
     """Play a stretch of the programme to one run; a ``book`` that is open keeps what it shows.
 
     Most events do nothing to most runs: they are passed over before anything is called or cut.
@@ -403,13 +415,15 @@ def _play_run(stage, run, room, out, seen, book):
         change = changes[kinds[at]] if event[at] == PULSE else 0.0
         if change == np.inf:
             clock[HEARD] = 0.0
-            _pulse(stage, run, at, views[0], room[:2])
+            _pulse(stage, saturation, run, at, views[0], room[:2])
             continue
         amplitude = clock[LOUD] * math.exp(-slowest * (time[at, 0] - clock[0]))
         if event[at] == PULSE:
             least = _AFTERWARDS if clock[HEARD] > 0.0 else stage.tolerance
             if change * amplitude > least:
-                _pulse(stage, run, at, views[0], room[:2])
+                _pulse(stage, saturation, run, at, views[0], room[:2])
+            else:
+                _saturate(stage, saturation, run, at, views[0], work)
             continue
         clock[HEARD] = 1.0
         if amplitude > stage.faintest:
@@ -427,22 +441,24 @@ def _play_run(stage, run, room, out, seen, book):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def play_boxes(stage, mine, saved, out, seen, book, stop):
+def play_boxes(stage, saturation, mine, saved, out, found, stop):
     """Play a stretch of the programme to the runs ``mine``; leave when ``stop[0]`` is set.
 
     ``saved`` holds, for each of them, its magnetisation, its table of configurations and its clock
     between stretches; return the largest configuration let go for want of room, and the largest of
-    those as a region would have shown them. With an open
-    ``book`` (see `recording`) windows are not received: what they would see is written down.
+    those as a region would have shown them. ``found`` are what windows saw, and a book: with an
+    open one (see `recording`) windows are not received, what they would see is written down.
+    ``saturation`` is as in `play_lane`.
     """
-    edge = stage.runs.edge
+    edge, (seen, book) = stage.runs.edge, found
     longest = 16
     for run in mine:
         longest = max(longest, (edge[run + 1] - edge[run] + 15) // 16 * 16)
     columns, n_taps = stage.spins.weight.shape[1], stage.windows.polynomials.shape[1]
+    coupled = saturation is not None
     room = (
-        new_work(longest),
-        new_scratch(longest, columns, n_taps),
+        new_work(longest, coupled),
+        new_scratch(longest, columns, n_taps, coupled),
         _new_columns(longest, n_taps),
         np.zeros((2, longest), np.float32),
         np.zeros(longest, np.float32),
@@ -458,8 +474,8 @@ def play_boxes(stage, mine, saved, out, seen, book, stop):
         else:
             restore(work, longest, banks[at], tables[at])
             work.clock[:] = clocks[at, :CLOCK]
-        _play_run(stage, mine[at], room, out, seen, book)
-        banks[at] = np.empty((work.tally[0], 2 * longest), np.float32)
+        _play_run(stage, saturation, mine[at], room, out, seen, book)
+        banks[at] = np.empty((work.tally[0], (4 if coupled else 2) * longest), np.float32)
         tables[at] = np.empty((work.tally[0], N_SAVED))
         save(work, longest, banks[at], tables[at])
         clocks[at, :CLOCK] = work.clock

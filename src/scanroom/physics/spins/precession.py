@@ -17,6 +17,7 @@ class SpinArrays(NamedTuple):
     field coordinates beyond position (see `Program`), ``turns`` is room for the phase [cycles] that
     they add. ``transmit`` and ``transmit_turn`` [cycles] hold a column per set of channel weights.
     ``weight`` holds the receive weights, real parts of all coils, then imaginary parts.
+    ``bound`` are partners that exchange with the longitudinal magnetisation (see `pools`).
     Magnetisation is relative to equilibrium.
     """
 
@@ -34,6 +35,7 @@ class SpinArrays(NamedTuple):
     mx: np.ndarray
     my: np.ndarray
     mz: np.ndarray
+    bound: np.ndarray
 
 
 @njit(cache=True, nogil=True)

@@ -29,6 +29,7 @@ from scanroom.physics.spins.playing import Runs, Snapshots, Windows
 from scanroom.physics.spins.precession import SpinArrays
 from scanroom.physics.spins.program import WINDOW, Program
 from scanroom.physics.spins.spreading import sum_runs
+from scanroom.physics.spins.team import Team
 
 # Bytes of magnetisation written down in a stretch; layouts kept.
 _ROOM = 1 << 28
@@ -139,6 +140,25 @@ def shots_of(reader: Reader, first: int, last: int) -> list[Shot]:
         if min((cost(layout, count, reader.n_coils) for layout in found), default=np.inf) < plain:
             shots.append(Shot(events, limit, found))
     return shots
+
+
+def bring(
+    snapshots: Snapshots,
+    edge: Int[np.ndarray, " run_plus_1"],
+    work: list[Int[np.ndarray, " _"]],
+    team: Team,
+) -> None:
+    """Bring what the members wrote down, each of its lanes' runs, to the one that leads."""
+    if team.alone or not len(snapshots.loud):
+        return
+    for lane, runs in enumerate(work):
+        spins = np.flatnonzero(np.repeat(np.isin(np.arange(len(edge) - 1), runs), np.diff(edge)))
+        rows = ((snapshots.real, spins), (snapshots.imag, spins), (snapshots.loud, runs))
+        taken = [np.ascontiguousarray(kept[:, where]) for kept, where in rows]
+        team.bring([taken], lane)
+        if team.leads and not team.plays(lane):
+            for (kept, where), new in zip(rows, taken, strict=True):
+                kept[:, where] = new
 
 
 def read(
