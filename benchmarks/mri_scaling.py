@@ -40,7 +40,7 @@ from scanroom.physics.spins.engine import Settings, simulate
 from scanroom.physics.spins.ensemble import Spins
 from validation.table import say
 
-PATIENCE = 120.0
+PATIENCE = 40.0
 ASKED = 1e-3
 # Isochromats along x, y and z of a cube, for the truth of cubes.
 _MANY, _FEWER = (4, 4, 64), (4, 4, 51)
@@ -222,7 +222,7 @@ class Patience:
         out = folder / f"{peer}.npy"
         arguments = (folder / "task.seq", folder / "spins.npz", out)
         try:
-            found = run(peer, f"run_{peer}.py", *arguments, timeout=PATIENCE + 120.0)
+            found = run(peer, f"run_{peer}.py", *arguments, timeout=PATIENCE + 80.0)
         except (TimeoutError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - a peer that cannot is a figure too
