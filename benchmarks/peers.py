@@ -33,10 +33,15 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         peer.name: peer
         for peer in (
             Peer("blochsimulator", (("blochsimulator==2.9.5", "pypulseq==1.5.0.post1"),)),
-            # torch first, and fixed: MRzeroCore alone would fetch a gigabyte of GPU libraries.
-            # torch first, as below.
+            # torch first, and fixed: alone these would fetch a gigabyte of GPU libraries.
             Peer("pulserver", (("torch==2.13.0",), ("pulserver==0.4.7",))),
             Peer("mrzero", (("torch==2.13.0",), ("MRzeroCore==1.2.0",))),
+            Peer("bartorch", (("torch==2.13.0",), ("bartorch==0.0.17",))),
+            Peer("mrpro", (("torch==2.13.0", "torchvision==0.28.0"), ("mrpro==0.261015",))),
+            Peer("sigpy", (("sigpy==0.1.27", "setuptools<81"),)),
+            # pygrappa declares nothing that it needs
+            Peer("pygrappa", (("pygrappa==0.26.3", "scikit-image", "tqdm", "phantominator"),)),
+            Peer("mri-nufft", (("mri-nufft[finufft]==1.5.1",),)),
             # hazen asks for two builds of OpenCV; the one without a window system must come last.
             Peer(
                 "hazen",

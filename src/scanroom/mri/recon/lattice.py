@@ -1,0 +1,72 @@
+"""Which regular pattern the lines of an accelerated scan make, apart from its fully sampled centre."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from scanroom.mri.recon.parallel import centre_block
+
+MAX_FACTOR = 8
+"""Largest acceleration along one axis that is looked for."""
+
+Sampled = Bool[np.ndarray, "z y"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lattice:
+    """Lines at ``origin + i (step_z, shift) + j (0, step_y)``, within the grid."""
+
+    step_z: int
+    step_y: int
+    shift: int
+    origin: tuple[int, int]
+
+    @property
+    def factor(self) -> int:
+        """How many lines of the grid there are to each of the lattice."""
+        return self.step_z * self.step_y
+
+    def holds(self, z: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "..."]:
+        """Whether places lie on it; they may lie outside of any grid."""
+        up = z - self.origin[0]
+        row = up // self.step_z
+        on: np.ndarray = (up % self.step_z == 0) & (
+            (y - self.origin[1] - row * self.shift) % self.step_y == 0
+        )
+        return on
+
+    def on(self, shape: tuple[int, int]) -> Sampled:
+        """Its lines on a grid."""
+        z, y = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+        return self.holds(z, y)
+
+
+def lattice_of(sampled: Sampled) -> Lattice | None:
+    """Find the lattice all lines outside the fully sampled centre lie on, complete within the
+    part of k-space that was measured; the sparsest if there are several, None if there is none.
+    """
+    n_z, n_y = sampled.shape
+    outside = sampled.copy()
+    outside[centre_block(sampled)] = False
+    places = np.argwhere(outside)
+    if len(places) == 0:
+        return None
+    low, high = np.argwhere(sampled).min(axis=0), np.argwhere(sampled).max(axis=0)
+    z, y = np.meshgrid(
+        np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1), indexing="ij"
+    )
+    measured = sampled[z, y]
+    origin = (int(places[0, 0]), int(places[0, 1]))
+    best: Lattice | None = None
+    for step_z in range(1, min(MAX_FACTOR, n_z) + 1):
+        for step_y in range(1, min(MAX_FACTOR, n_y) + 1):
+            for shift in range(step_y if step_z > 1 else 1):
+                if best is not None and step_z * step_y <= best.factor:
+                    continue
+                tried = Lattice(step_z=step_z, step_y=step_y, shift=shift, origin=origin)
+                if not tried.holds(places[:, 0], places[:, 1]).all():
+                    continue
+                if measured[tried.holds(z, y)].all():
+                    best = tried
+    return best if best is not None and best.factor > 1 else None
