@@ -226,36 +226,44 @@ def _add(low, high, source, h, g, n):
 
 @njit(nogil=True)
 @no_type_check
-def _apart(row, even, odd, n, shift):
-    """Even and odd complex numbers of a row that begins at ``shift`` on its circle."""
-    half = n // 2
-    turn = shift // 2
-    for i in range(half):
-        to = 2 * ((i - turn) % half)
-        if shift % 2 == 0:
-            even[to], even[to + 1] = row[4 * i], row[4 * i + 1]
-            odd[to], odd[to + 1] = row[4 * i + 2], row[4 * i + 3]
-        else:
-            after = (4 * i + 4) % (2 * n)
-            even[to], even[to + 1] = row[4 * i + 2], row[4 * i + 3]
-            odd[to], odd[to + 1] = row[after], row[after + 1]
+def _copy(target, source, n):
+    for i in range(n):
+        target[i] = source[i]
+
+
+@njit(nogil=True)
+@no_type_check
+def _clear(target, n):
+    for i in range(n):
+        target[i] = 0
+
+
+@njit(nogil=True)
+@no_type_check
+def _apart(row, even, odd, n):
+    """Even and odd complex numbers of a row."""
+    for i in range(n // 2):
+        even[2 * i], even[2 * i + 1] = row[4 * i], row[4 * i + 1]
+        odd[2 * i], odd[2 * i + 1] = row[4 * i + 2], row[4 * i + 3]
 
 
 @njit(nogil=True)
 @no_type_check
 def _split_row(row, out, n, shift, filters, scratch):
     low_pass, high_pass = filters
-    half, n_taps = n // 2, len(low_pass)
-    even, odd = scratch[0], scratch[1]
-    _apart(row, even, odd, n, shift)
+    n_taps = len(low_pass)
+    even, odd, turned = scratch[0], scratch[1], scratch[2]
+    turn = 2 * (shift % n)
+    _copy(turned, row[turn:], 2 * n - turn)
+    _copy(turned[2 * n - turn :], row, turn)
+    _apart(turned, even, odd, n)
     for i in range(n_taps):
         even[n + i], odd[n + i] = even[i % n], odd[i % n]
     low, high = out[:n], out[n : 2 * n]
-    low[:], high[:] = 0, 0
+    _clear(out, 2 * n)
     for t in range(n_taps // 2):
         _add(low, high, even[2 * t :], low_pass[2 * t], high_pass[2 * t], n)
         _add(low, high, odd[2 * t :], low_pass[2 * t + 1], high_pass[2 * t + 1], n)
-    return half
 
 
 @njit(cache=True, nogil=True)
@@ -265,19 +273,20 @@ def _split_plane(parts, z, size, shift, do, filters):
     _, n_y, n_x = size
     width = 2 * n_x
     plane = np.empty((n_y, width), parts.dtype)
-    scratch = np.empty((2, n_x + 2 * len(low_pass)), parts.dtype)
+    scratch = np.empty((3, width + 2 * len(low_pass)), parts.dtype)
     for y in range(n_y):
         if do[2]:
             _split_row(parts[z, y], plane[y], n_x, shift[2], filters, scratch)
         else:
-            plane[y] = parts[z, y, :width]
+            _copy(plane[y], parts[z, y], width)
     half = n_y // 2
     for y in range(n_y):
         if not do[1]:
-            parts[z, y, :width] = plane[y]
+            _copy(parts[z, y], plane[y], width)
         elif y < half:
             low, high = parts[z, y], parts[z, half + y]
-            low[:width], high[:width] = 0, 0
+            _clear(low, width)
+            _clear(high, width)
             for t in range(len(low_pass)):
                 source = plane[(2 * y + t + shift[1]) % n_y]
                 _add(low, high, source, low_pass[t], high_pass[t], width)
@@ -292,7 +301,8 @@ def _split_across(parts, y, size, shift, _do, filters):
     plane = parts[:n_z, y, :width].copy()
     for z in range(half):
         low, high = parts[z, y], parts[half + z, y]
-        low[:width], high[:width] = 0, 0
+        _clear(low, width)
+        _clear(high, width)
         for t in range(len(low_pass)):
             source = plane[(2 * z + t + shift[0]) % n_z]
             _add(low, high, source, low_pass[t], high_pass[t], width)
@@ -308,19 +318,11 @@ def _sum(out, low, high, h, g, n):
 
 @njit(nogil=True)
 @no_type_check
-def _together(even, odd, row, n, shift):
+def _together(even, odd, row, n):
     """Undo `_apart`."""
-    half = n // 2
-    turn = shift // 2
-    for i in range(half):
-        to = 2 * ((i - turn) % half)
-        if shift % 2 == 0:
-            row[4 * i], row[4 * i + 1] = even[to], even[to + 1]
-            row[4 * i + 2], row[4 * i + 3] = odd[to], odd[to + 1]
-        else:
-            after = (4 * i + 4) % (2 * n)
-            row[4 * i + 2], row[4 * i + 3] = even[to], even[to + 1]
-            row[after], row[after + 1] = odd[to], odd[to + 1]
+    for i in range(n // 2):
+        row[4 * i], row[4 * i + 1] = even[2 * i], even[2 * i + 1]
+        row[4 * i + 2], row[4 * i + 3] = odd[2 * i], odd[2 * i + 1]
 
 
 @njit(nogil=True)
@@ -332,13 +334,18 @@ def _merge_row(row, out, n, shift, filters, scratch):
     for i in range(n_taps):
         before = (i - n_taps) % n
         low[i], high[i] = row[before], row[n + before]
-    low[n_taps : n_taps + n], high[n_taps : n_taps + n] = row[:n], row[n : 2 * n]
-    even[:n], odd[:n] = 0, 0
+    _copy(low[n_taps:], row, n)
+    _copy(high[n_taps:], row[n:], n)
+    _clear(even, n)
+    _clear(odd, n)
     for t in range(n_taps // 2):
         at = n_taps - 2 * t
         _sum(even, low[at:], high[at:], low_pass[2 * t], high_pass[2 * t], n)
         _sum(odd, low[at:], high[at:], low_pass[2 * t + 1], high_pass[2 * t + 1], n)
-    _together(even, odd, out, n, shift)
+    turned, turn = scratch[4], 2 * (shift % n)
+    _together(even, odd, turned, n)
+    _copy(out[turn:], turned, 2 * n - turn)
+    _copy(out, turned[2 * n - turn :], turn)
 
 
 @njit(cache=True, nogil=True)
@@ -348,10 +355,10 @@ def _merge_plane(parts, z, size, shift, do, filters):
     _, n_y, n_x = size
     width, half = 2 * n_x, n_y // 2
     plane = np.zeros((n_y, width), parts.dtype)
-    scratch = np.empty((4, n_x + 2 * len(low_pass)), parts.dtype)
+    scratch = np.empty((5, width + 2 * len(low_pass)), parts.dtype)
     for y in range(n_y):
         if not do[1]:
-            plane[y] = parts[z, y, :width]
+            _copy(plane[y], parts[z, y], width)
         else:
             out = plane[(y + shift[1]) % n_y]
             for t in range(y % 2, len(low_pass), 2):
@@ -362,7 +369,7 @@ def _merge_plane(parts, z, size, shift, do, filters):
         if do[2]:
             _merge_row(plane[y], parts[z, y], n_x, shift[2], filters, scratch)
         else:
-            parts[z, y, :width] = plane[y]
+            _copy(parts[z, y], plane[y], width)
 
 
 @njit(cache=True, nogil=True)
@@ -374,23 +381,24 @@ def _merge_across(parts, y, size, shift, _do, filters):
     plane = parts[:n_z, y, :width].copy()
     for z in range(n_z):
         out = parts[(z + shift[0]) % n_z, y]
-        out[:width] = 0
+        _clear(out, width)
         for t in range(z % 2, len(low_pass), 2):
             at = (z // 2 - t // 2) % half
             _sum(out, plane[at], plane[half + at], low_pass[t], high_pass[t], width)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def _shrink(parts, box, threshold):
     """Soft threshold of the complex numbers of a box."""
     z0, z1, y0, y1, x0, x1 = box
-    one, tiny = parts.dtype.type(1), parts.dtype.type(1e-30)
+    one, zero, tiny = parts.dtype.type(1), parts.dtype.type(0), parts.dtype.type(1e-30)
     for z in range(z0, z1):
         for y in range(y0, y1):
             row = parts[z, y, x0:x1]
             for i in range(len(row) // 2):
                 real, imag = row[2 * i], row[2 * i + 1]
-                size = np.sqrt(real * real + imag * imag) + tiny
-                keep = max(one - threshold / size, parts.dtype.type(0))
+                size = np.sqrt(real * real + imag * imag + tiny)
+                keep = one - threshold / size
+                keep = keep if keep > 0 else zero
                 row[2 * i], row[2 * i + 1] = keep * real, keep * imag
