@@ -66,7 +66,7 @@ class GeneralizedVariation:
 
     shape: Shape
     n_iterations: int = 15
-    balance: float = 10.0
+    balance: float = 2.0
     _state: tuple[Array, Array, Array, Array] | None = field(default=None, init=False)
 
     def __call__(self, image: Complex[Array, "z y x"], strength: float) -> Array:

@@ -67,19 +67,7 @@ class Wavelet:
 
     def bands(self) -> tuple[tuple[int, Band], ...]:
         """Level and place of every band of details, finest first."""
-        found = []
-        for level in range(self.n_levels):
-            halves = [
-                ((0, n >> level + 1), (n >> level + 1, n >> level))
-                if level < depth
-                else ((0, n >> depth),)
-                for n, depth in zip(_three(self.shape), self.levels, strict=True)
-            ]
-            for corner in itertools.product(*halves):
-                if any(begin for begin, _ in corner):
-                    place = tuple(slice(*ends) for ends in corner)
-                    found.append((level, place[3 - len(self.shape) :]))
-        return tuple(found)
+        return _bands(self.shape, self.levels)
 
     def forward(self, image: Complex[Array, "..."], shift: Shift = (0, 0, 0)) -> Array:
         """Coefficients of an image, its origin moved by ``shift`` on the circle of each axis."""
@@ -119,12 +107,7 @@ class Wavelet:
         """Soft-threshold details in place."""
         parts = _parts(coefficients)
         for (_, band), threshold in zip(self.bands(), thresholds, strict=True):
-            z, y, x = (slice(0, 1),) * (3 - len(band)) + band
-            _shrink(
-                parts,
-                (z.start, z.stop, y.start, y.stop, 2 * x.start, 2 * x.stop),
-                parts.dtype.type(threshold),
-            )
+            _shrink(parts, _box(band), parts.dtype.type(threshold))
 
     def _invert(self, coefficients: Complex[Array, "..."], shift: Shift) -> None:
         parts, filters = _parts(coefficients), self._filters(coefficients.real.dtype)
@@ -183,6 +166,17 @@ def wavelet(
     return Wavelet(tuple(shape), (depths[0], depths[1], depths[2]), moments)
 
 
+def shrink_groups(
+    transform: Wavelet, coefficients: Sequence[Array], thresholds: Float[Array, " band"]
+) -> None:
+    """Soft-threshold details in place by their norm over several sets of coefficients."""
+    for (_, band), threshold in zip(transform.bands(), thresholds, strict=True):
+        size = np.sqrt(sum(one[band].real ** 2 + one[band].imag ** 2 for one in coefficients))
+        keep = np.maximum(size - size.dtype.type(threshold), 0) / np.where(size > 0, size, 1)
+        for one in coefficients:
+            one[band] *= keep
+
+
 def linear(transform: Wavelet, shift: Shift = (0, 0, 0)) -> Linear:
     """Make the transform a `Linear`; it is unitary."""
     return Linear(
@@ -198,6 +192,29 @@ def padded(n: int, n_levels: int) -> int:
     """Next size that can be halved ``n_levels`` times."""
     step = 1 << n_levels
     return -(-n // step) * step
+
+
+@functools.lru_cache(maxsize=32)
+def _bands(shape: Shape, levels: tuple[int, int, int]) -> tuple[tuple[int, Band], ...]:
+    found = []
+    for level in range(max(levels)):
+        halves = [
+            ((0, n >> level + 1), (n >> level + 1, n >> level))
+            if level < depth
+            else ((0, n >> depth),)
+            for n, depth in zip(_three(shape), levels, strict=True)
+        ]
+        for corner in itertools.product(*halves):
+            # all low: the corner that the next level splits; an axis that is done lies at zero
+            if any(begin for begin, _ in corner):
+                place = tuple(slice(*ends) for ends in corner)
+                found.append((level, place[3 - len(shape) :]))
+    return tuple(found)
+
+
+def _box(band: Band) -> tuple[int, int, int, int, int, int]:
+    z, y, x = (slice(0, 1),) * (3 - len(band)) + band
+    return z.start, z.stop, y.start, y.stop, 2 * x.start, 2 * x.stop
 
 
 def _three(shape: Shape) -> tuple[int, int, int]:
