@@ -149,6 +149,7 @@ class _Lanes:
 
     def times(self, a: tuple[Any, Any], b: tuple[Any, Any], sign: float) -> tuple[Any, Any]:
         """Product with ``b``, or with its conjugate where ``sign`` is negative."""
+
         def product(x: Any, y: Any) -> Any:
             return self.builder.fmul(x, y, flags=_FLAGS)
 

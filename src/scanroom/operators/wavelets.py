@@ -126,8 +126,7 @@ class Wavelet:
     def _at(self, level: int) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
         """Size of the corner that a level splits, and along which axes."""
         z, y, x = (
-            n >> min(level, depth)
-            for n, depth in zip(_three(self.shape), self.levels, strict=True)
+            n >> min(level, depth) for n, depth in zip(_three(self.shape), self.levels, strict=True)
         )
         return (z, y, x), (level < self.levels[0], level < self.levels[1], level < self.levels[2])
 

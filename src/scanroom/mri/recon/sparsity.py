@@ -110,9 +110,7 @@ class Wavelets:
             return self._narrow(self.transform.shrunk(self._wide(image[0]), thresholds, shift))[
                 None
             ]
-        found = each(
-            lambda i: self.transform.forward(self._wide(image[i]), shift), len(image)
-        )
+        found = each(lambda i: self.transform.forward(self._wide(image[i]), shift), len(image))
         shrink_groups(self.transform, found, thresholds)
         return np.stack(
             each(lambda i: self._narrow(self.transform.inverse(found[i], shift)), len(found))
@@ -166,9 +164,7 @@ class Variation:
 
     def __call__(self, image: Images, strength: float) -> Images:
         """Apply the map frame by frame."""
-        return np.stack(
-            each(lambda i: self._maps[i](image[i], strength * self._unit), len(image))
-        )
+        return np.stack(each(lambda i: self._maps[i](image[i], strength * self._unit), len(image)))
 
 
 def _depth(n: int) -> int:
