@@ -28,9 +28,11 @@ from scanroom.operators.threads import each
 
 BLOCK = 8
 N_ITERATIONS = 40
-LOW_RANK_SHARE = 0.5
-SPARSE_SHARE = 1.0
-"""Units over those of the noise, as `validation/mri_recon_sparse.py` finds them."""
+LOCAL_SHARE = 0.9
+GLOBAL_SHARE = 5.0
+SPARSE_SHARE = 2.0
+"""Units over those of the noise, for blocks, background and motion, found on simulated series.
+What the background leaves, the motion takes up, so its threshold is far above the noise."""
 
 Series = Complex64[np.ndarray, "frame z y x"]
 Lines = Bool[np.ndarray, "frame z y"]
@@ -80,7 +82,7 @@ class LocalRank:
         """Set the largest singular value of a block of noise."""
         deviation = float(np.sqrt(np.mean(np.abs(noise) ** 2)))
         edge = np.sqrt(np.prod(self.patches.block)) + np.sqrt(len(noise))
-        self._unit = LOW_RANK_SHARE * deviation * float(edge)
+        self._unit = LOCAL_SHARE * deviation * float(edge)
 
     def loudness(self, image: Series) -> float:
         """Of the second singular value, the mean over blocks."""
@@ -141,7 +143,7 @@ def low_rank_plus_sparse(
     noise = encode.H(white(kspace.shape, 1.0, seed))
     deviation = float(np.sqrt(np.mean(np.abs(noise) ** 2)))
     edge = np.sqrt(noise[0].size) + np.sqrt(len(noise))
-    shrink_rank = singular_soft(LOW_RANK_SHARE * deviation * float(edge) * low_rank)
+    shrink_rank = singular_soft(GLOBAL_SHARE * deviation * float(edge) * low_rank)
     shrink = soft(SPARSE_SHARE * deviation / np.sqrt(2) * sparse)
     matrix = (len(noise), -1)
     # the second singular value of the zero-filled series stands for what is no background
