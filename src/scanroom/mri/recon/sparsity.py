@@ -9,7 +9,7 @@ minimum of the data term and the penalty keeps the noise, far above it structure
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.fft
@@ -28,6 +28,7 @@ MEDIAN = float(np.sqrt(2 * np.log(2)))
 """Median magnitude of complex noise with unit deviation of each component (Rayleigh)."""
 
 
+@runtime_checkable
 class Penalty(Protocol):
     """What `compressed_sensing` needs of a penalty."""
 
