@@ -58,9 +58,11 @@ def lattice_of(sampled: Sampled) -> Lattice | None:
     )
     measured = sampled[z, y]
     origin = (int(places[0, 0]), int(places[0, 1]))
+    rows = np.gcd.reduce(places[:, 0] - places[0, 0])
+    in_rows = np.gcd.reduce(np.diff(places[:, 1])[np.diff(places[:, 0]) == 0])
     best: Lattice | None = None
-    for step_z in range(1, min(MAX_FACTOR, n_z) + 1):
-        for step_y in range(1, min(MAX_FACTOR, n_y) + 1):
+    for step_z in [n for n in range(1, min(MAX_FACTOR, n_z) + 1) if rows % n == 0]:
+        for step_y in [n for n in range(1, min(MAX_FACTOR, n_y) + 1) if in_rows % n == 0]:
             for shift in range(step_y if step_z > 1 else 1):
                 if best is not None and step_z * step_y <= best.factor:
                     continue
