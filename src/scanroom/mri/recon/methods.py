@@ -110,14 +110,18 @@ def by_sense(gaps: Gaps) -> Filled:
 
 def by_cg_sense(gaps: Gaps) -> Filled:
     """Solve for the image by conjugate gradients: any pattern."""
-    return Filled(image=cg_sense(gaps.kspace, gaps.sampled, gaps.maps()), note=UNFOLDED)
+    return Filled(
+        image=cg_sense(gaps.kspace, gaps.sampled, gaps.maps(), noise=gaps.noise), note=UNFOLDED
+    )
 
 
 def by_grappa(gaps: Gaps) -> Filled:
     """Fill lines from their neighbours, then combine the coils."""
     lattice = _lattice(gaps, "grappa")
     name = f"grappa {lattice}"
-    kernel = gaps.remembered(name, lambda: calibrate(gaps.kspace, gaps.sampled, lattice))
+    kernel = gaps.remembered(
+        name, lambda: calibrate(gaps.kspace, gaps.sampled, lattice, noise=gaps.noise)
+    )
     maps = gaps.maps(masked=False)
     image = combine(to_image(kernel.fill(gaps.kspace, gaps.sampled), (1, 2)), maps)
     gfactor = gaps.remembered(f"{name} g", lambda: kernel.gfactor(maps))
