@@ -122,10 +122,10 @@ def test_all_end_early_where_nothing_changes():
     assert len(calls) <= 3
     calls.clear()
     primal_dual(
-        identity(7), lambda x, _: 0 * x, start, norm=0.0, n_iterations=99, gradient=counted,
+        identity(7), conjugate(soft(0.1)), start, norm=1.0, n_iterations=99, gradient=counted,
         lipschitz=1.0, tolerance=1e-3,
     )  # fmt: skip
-    assert len(calls) < 15
+    assert len(calls) < 60
     calls.clear()
 
     def close(x, _step):
@@ -135,6 +135,25 @@ def test_all_end_early_where_nothing_changes():
     terms = [Term(identity(7), close)]
     admm(identity(7), SEEN, terms, SEEN, penalty=1.0, n_iterations=99, tolerance=1e-3)
     assert len(calls) < 20
+
+
+def test_where_the_penalty_still_falls_iterations_go_on():
+    """A penalty that first wipes everything out must not end the iterations."""
+    strengths = iter([100.0, 100.0, 100.0] + [0.1] * 7)
+    found = fista(
+        lambda x: x - SEEN, lambda x, step: soft(next(strengths))(x, step), np.zeros(7, complex),
+        step=1.0, n_iterations=10, n_least=4, tolerance=1e-3,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, soft(0.1)(SEEN, 1.0), atol=1e-12)
+
+
+def test_a_start_at_the_minimum_of_one_term_is_no_solution():
+    """The first step of the image is zero there, that of the dual is not."""
+    found = primal_dual(
+        identity(7), conjugate(soft(0.5)), SEEN, norm=1.0, n_iterations=2000,
+        gradient=lambda x: x - SEEN, lipschitz=1.0, tolerance=1e-9,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, soft(0.5)(SEEN, 1.0), atol=1e-6)
 
 
 def test_momentum_beats_plain_descent():

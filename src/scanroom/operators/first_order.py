@@ -44,12 +44,14 @@ def fista(
     *,
     step: float,
     n_iterations: int,
+    n_least: int = 0,
     tolerance: float = 0.0,
 ) -> Array:
     """Minimise ``f + g``, ``f`` with a gradient, ``g`` with a proximal map.
 
     ``step`` is at most one over the Lipschitz constant of the gradient. Momentum starts anew where
-    it points uphill. Ends early when an iteration changes ``x`` by less than ``tolerance`` of it.
+    it points uphill. Ends early, after ``n_least`` iterations or more, when one changes ``x`` by
+    less than ``tolerance`` of it.
 
     References
     ----------
@@ -58,7 +60,7 @@ def fista(
     """
     kind = start.real.dtype.type
     x, ahead, momentum = start, start, 1.0
-    for _ in range(n_iterations):
+    for number in range(n_iterations):
         after = proximal(ahead - kind(step) * gradient(ahead), step)
         change = after - x
         if float(np.vdot(ahead - after, change).real) > 0:
@@ -66,7 +68,7 @@ def fista(
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = after + kind((momentum - 1) / following) * change
         x, momentum = after, following
-        if _norm(change) <= tolerance * _norm(x):
+        if number >= n_least and _norm(change) <= tolerance * _norm(x):
             break
     return x
 
@@ -124,7 +126,7 @@ def admm(
         apart = _norm(*[image - z for image, z in zip(images, split, strict=True)])
         moved = _norm(*[z - old for z, old in zip(split, before, strict=True)])
         large = max(_norm(*images), _norm(*split))
-        if apart <= tolerance * large and moved <= tolerance * max(large, _norm(*dual)):
+        if max(apart, moved) <= tolerance * large:
             break
     return x
 
@@ -167,9 +169,9 @@ def primal_dual(
         after = x - kind(tau) * slope
         if proximal is not None:
             after = proximal(after, tau)
-        dual = dual_proximal(dual + kind(sigma) * linear(2 * after - x), sigma)
+        dual, before = dual_proximal(dual + kind(sigma) * linear(2 * after - x), sigma), dual
         change, x = _norm(after - x), after
-        if change <= tolerance * _norm(x):
+        if max(change, _norm(dual - before)) <= tolerance * min(_norm(x), _norm(dual)):
             break
     return x
 

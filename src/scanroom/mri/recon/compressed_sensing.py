@@ -130,6 +130,7 @@ def minimise(
     chosen.learn(encode.H(white(data.shape, noise, seed)))
     loud = START * chosen.loudness(seen)
     normal, number = encode.N, iter(range(n_iterations))
+    n_falling = n_steps_down(loud)
 
     def proximal(image: Array, step: float) -> Array:
         now = max(1.0, loud * FALL ** next(number))
@@ -141,8 +142,14 @@ def minimise(
         seen / np.float32(lipschitz),
         step=1 / lipschitz,
         n_iterations=n_iterations,
+        n_least=n_falling + 1,
         tolerance=TOLERANCE,
     )
+
+
+def n_steps_down(loud: float) -> int:
+    """Iterations until a strength that begins at ``loud`` has come down to one."""
+    return int(np.ceil(np.log(max(loud, 1.0)) / -np.log(FALL)))
 
 
 def white(shape: tuple[int, ...], noise: float, seed: int) -> Complex64[np.ndarray, "..."]:

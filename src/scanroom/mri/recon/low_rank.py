@@ -19,7 +19,15 @@ import scipy.fft
 from jaxtyping import Bool, Complex64
 
 from scanroom.core.errors import ProtocolError
-from scanroom.mri.recon.compressed_sensing import FALL, TOLERANCE, Hybrid, frames, minimise, white
+from scanroom.mri.recon.compressed_sensing import (
+    FALL,
+    TOLERANCE,
+    Hybrid,
+    frames,
+    minimise,
+    n_steps_down,
+    white,
+)
 from scanroom.operators.first_order import fista
 from scanroom.operators.linear import Array, Shape
 from scanroom.operators.patches import Patches
@@ -166,8 +174,9 @@ def low_rank_plus_sparse(
     step = 1 / (2 * _power(maps))
     start = np.stack([seen, np.zeros_like(seen)])
     found = fista(
-        gradient, proximal, start, step=step, n_iterations=n_iterations, tolerance=TOLERANCE
-    )
+        gradient, proximal, start, step=step, n_iterations=n_iterations,
+        n_least=n_steps_down(loud) + 1, tolerance=TOLERANCE,
+    )  # fmt: skip
     return Parts(background=found[0], motion=found[1])
 
 
