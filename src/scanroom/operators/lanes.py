@@ -103,13 +103,12 @@ class _Lanes:
     def __init__(self, builder: Any) -> None:
         self.builder = builder
 
-    def load(self, base: Any, row: Any, offset: Any = None) -> tuple[Any, Any]:
+    def load(self, base: Any, row: Any) -> tuple[Any, Any]:
         place = self.builder.mul(row, ir.Constant(_INT, ROW))
-        if offset is not None:
-            place = self.builder.add(place, offset)
-        return tuple(
+        real, imag = (
             self.builder.load(self._at(base, place, shift), align=4) for shift in (0, LANES)
-        )  # type: ignore[return-value]
+        )
+        return real, imag
 
     def store(self, value: tuple[Any, Any], base: Any, row: Any) -> None:
         place = self.builder.mul(row, ir.Constant(_INT, ROW))
@@ -149,6 +148,7 @@ class _Lanes:
 
     def times(self, a: tuple[Any, Any], b: tuple[Any, Any], sign: float) -> tuple[Any, Any]:
         """Product with ``b``, or with its conjugate where ``sign`` is negative."""
+
         def product(x: Any, y: Any) -> Any:
             return self.builder.fmul(x, y, flags=_FLAGS)
 
