@@ -26,9 +26,7 @@ def names() -> list[str]:
     """Every module of this folder that makes claims."""
     found = sorted(item.name for item in pkgutil.iter_modules(validation.__path__))
     return [
-        name
-        for name in found
-        if name not in ("__main__", "filled_head", "slice_signal", "sparse_scenes", "table")
+        name for name in found if name not in ("__main__", "filled_head", "slice_signal", "table")
     ]
 
 

@@ -6,7 +6,9 @@ settings, the strength found from the noise. Truth: the noise-free image of all 
 those of magnitudes over the whole field of view, air included.
 
 Bounds say what compressed sensing is for: less error and more likeness than parallel imaging, at
-each acceleration; a strength within a tenth of the best that can be found by trying.
+each acceleration, by a fifth where the truth is free of noise; of real lines the truth is a noisy
+image, which a less noisy one resembles less, so that there no likeness is asked for. A strength
+within a tenth of the best that can be found by trying.
 """
 
 import tempfile
@@ -55,6 +57,7 @@ SOURCE = "doi:10.1002/mrm.21391, doi:10.1002/mrm.22595, doi:10.1002/mrm.25240"
 SNR = 40.0
 ACCELERATIONS = (4, 6, 8)
 PENALTIES = ("wavelet", "tv", "tgv")
+RIVAL = "CG-SENSE, best"
 KEYS = ("object", "R", "method", "NRMSE", "SSIM")
 PHANTOM = REAL / "pehses+twixtools/example_data/gre.dat"
 SPHERE = (
@@ -104,7 +107,7 @@ def compared(
     encode = frames(kspace[None], sampled[None], maps)
     images = {
         "zero-filled": encode.H(kspace[None])[0],
-        "CG-SENSE, best": best([x[0] for x in unfolded(kspace[None], sampled[None], maps)], truth),
+        RIVAL: best([x[0] for x in unfolded(kspace[None], sampled[None], maps)], truth),
     }
     for name in PENALTIES:
         images[name] = compressed_sensing(kspace, sampled, maps, sparse_in=name)
@@ -120,7 +123,7 @@ def moving(acceleration: int) -> tuple[list[Row], dict[str, np.ndarray]]:
     together = kspace.sum(axis=0) / np.maximum(sampled.sum(axis=0), 1)[None, :, :, None]
     maps = centre_maps(together, sampled.any(axis=0))
     images = {
-        "CG-SENSE, best": best(unfolded(kspace, sampled, maps), truth),
+        RIVAL: best(unfolded(kspace, sampled, maps), truth),
         "wavelet": np.stack(
             [compressed_sensing(k, s, maps) for k, s in zip(kspace, sampled, strict=True)]
         ),
@@ -182,18 +185,25 @@ def claim(text: str, value: float, bound: float, truth: str) -> Row:
     }  # fmt: skip
 
 
-def judged(rows: list[Row], rival: str, names: tuple[str, ...], bound: float) -> list[Row]:
-    """Errors over those of a rival on the same lines, and whether images are more alike."""
+def judged(
+    rows: list[Row], names: tuple[str, ...], bound: float, *, alike: bool = True
+) -> list[Row]:
+    """Errors over those of CG-SENSE on the same lines, worst of accelerations; and of 1 - SSIM."""
     found = []
-    for kind, acceleration in dict.fromkeys((r["object"], r["R"]) for r in rows):
-        mine = {r["method"]: r for r in rows if (r["object"], r["R"]) == (kind, acceleration)}
+    for kind in dict.fromkeys(r["object"] for r in rows):
+        several = [
+            {r["method"]: r for r in rows if (r["object"], r["R"]) == (kind, acceleration)}
+            for acceleration in dict.fromkeys(r["R"] for r in rows if r["object"] == kind)
+        ]
+        of = f"{kind}, R " + ", ".join(f"{next(iter(one.values()))['R']:g}" for one in several)
         for name in names:
-            share = mine[name]["NRMSE"] / mine[rival]["NRMSE"]
-            text = f"{kind}, R {acceleration:g}: error of {name} over that of {rival}"
-            found.append(claim(text, share, bound, "noise-free image of all lines"))
-            lost = (1 - mine[name]["SSIM"]) / (1 - mine[rival]["SSIM"])
-            text = f"{kind}, R {acceleration:g}: 1 - SSIM of {name} over that of {rival}"
-            found.append(claim(text, lost, 1.0, "noise-free image of all lines"))
+            share = max(one[name]["NRMSE"] / one[RIVAL]["NRMSE"] for one in several)
+            text = f"{of}: error of {name} over that of CG-SENSE, worst"
+            found.append(claim(text, share, bound, "image of all lines"))
+            lost = max((1 - one[name]["SSIM"]) / (1 - one[RIVAL]["SSIM"]) for one in several)
+            if alike:
+                text = f"{of}: 1 - SSIM of {name} over that of CG-SENSE, worst"
+                found.append(claim(text, lost, bound, "image of all lines"))
     return found
 
 
@@ -206,14 +216,15 @@ def claims() -> list[Row]:
             rows += some
             if (make, acceleration) == (brain, 6):
                 pictures = images
-    found = judged(rows, "CG-SENSE, best", PENALTIES, 0.8)
+    found = judged(rows, PENALTIES, 0.8)
     series: list[Row] = []
     films: dict[str, np.ndarray] = {}
     for acceleration in (6, 10):
         some, films = moving(acceleration)
         series += some
-    found += judged(series, "CG-SENSE, best", ("locally low rank", "low rank + sparse"), 0.8)
+    found += judged(series, ("locally low rank", "low rank + sparse"), 0.8)
     measured = real(PHANTOM, 2, 20) + real(PHANTOM, 3, 20) + real(SPHERE, 4, 16)
+    found += judged(measured, PENALTIES, 1.0, alike=False)
     strengths = tuned()
     text, worst = max(strengths, key=lambda pair: pair[1])
     found.append(
@@ -231,7 +242,7 @@ def draw(pictures: dict[str, np.ndarray], films: dict[str, np.ndarray]) -> None:
     """Slices with their errors, and a line through the heart over time."""
     truth, still_names = SNR * brain().truth[0], list(pictures)
     film = SNR * beating().truth
-    figure, axes = plt.subplots(3, 6, figsize=(12, 6.4))
+    figure, axes = plt.subplots(3, 6, figsize=(12, 6.8))
     top = float(np.percentile(truth, 99.7))
     for column, name in enumerate(["truth", *still_names]):
         image = truth if name == "truth" else np.abs(pictures[name])
@@ -249,7 +260,7 @@ def draw(pictures: dict[str, np.ndarray], films: dict[str, np.ndarray]) -> None:
         axis.text(0.02, 0.04, text, color="w", fontsize=7, transform=axis.transAxes)
     for axis in axes.flat:
         axis.axis("off")
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.8)
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURE, dpi=85)
     plt.close(figure)
