@@ -58,16 +58,12 @@ def test_moreau(name):
 
 def test_soft_keeps_the_phase_and_takes_the_threshold():
     x = np.array([3 * np.exp(0.4j), 0.5j, 0, -1])
-    np.testing.assert_allclose(
-        soft(2.0)(x, 0.5), [2 * np.exp(0.4j), 0, 0, 0], atol=1e-15
-    )
+    np.testing.assert_allclose(soft(2.0)(x, 0.5), [2 * np.exp(0.4j), 0, 0, 0], atol=1e-15)
 
 
 def test_conjugate_of_a_norm_projects_onto_the_ball_of_its_dual():
     x = noise(2, 40)
-    np.testing.assert_allclose(
-        conjugate(group_soft(1.3))(x, STEP), ball(1.3)(x, STEP), atol=1e-14
-    )
+    np.testing.assert_allclose(conjugate(group_soft(1.3))(x, STEP), ball(1.3)(x, STEP), atol=1e-14)
     assert np.linalg.norm(ball(1.3)(x, STEP), axis=0).max() <= 1.3 * (1 + 1e-15)
 
 

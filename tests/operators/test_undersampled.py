@@ -55,7 +55,10 @@ def test_normal_operator_is_adjoint_after_forward(shape, weights):
 def test_all_lines_and_maps_of_unit_norm_make_the_identity():
     maps = noise(4, 1, 24, 32)
     maps /= np.linalg.norm(maps, axis=0)
-    encode, image = undersampled(maps.astype(np.complex64), np.ones((1, 24), bool)), noise(1, 24, 32)
+    encode, image = (
+        undersampled(maps.astype(np.complex64), np.ones((1, 24), bool)),
+        noise(1, 24, 32),
+    )
     np.testing.assert_allclose(encode.N(image.astype(np.complex64)), image, atol=2e-6)
 
 

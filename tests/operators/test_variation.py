@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scanroom.operators.differences import gradient, symmetrised
-from scanroom.operators.first_order import primal_dual
+from scanroom.operators.first_order import Iterations, primal_dual
 from scanroom.operators.linear import Linear
 from scanroom.operators.proximal import ball
 from scanroom.operators.variation import RATIO, GeneralizedVariation, TotalVariation
@@ -24,17 +24,15 @@ def stepped(n_left, n_right, height, n_rows=3):
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_the_plateaus_of_a_step_move_by_strength_over_their_width(strength):
     n_left, n_right, height = 6, 10, 3.0
-    found = TotalVariation((1, 3, 16), n_iterations=400)(
-        stepped(n_left, n_right, height), strength
-    )
+    found = TotalVariation((1, 3, 16), n_iterations=400)(stepped(n_left, n_right, height), strength)
     left, right = strength / n_left, height - strength / n_right
     expected = np.concatenate([np.full(n_left, left), np.full(n_right, right)])
     np.testing.assert_allclose(found[0], np.tile(expected, (3, 1)) * np.exp(0.6j), atol=1e-4)
 
 
 def test_a_step_below_the_strength_becomes_its_mean():
-    found = TotalVariation((1, 3, 16), n_iterations=400)(stepped(6, 10, 1.0), 5.0)
-    np.testing.assert_allclose(found, 10 / 16 * np.exp(0.6j), atol=1e-6)
+    found = TotalVariation((1, 3, 16), n_iterations=3000)(stepped(6, 10, 1.0), 5.0)
+    np.testing.assert_allclose(found, np.full((1, 3, 16), 10 / 16 * np.exp(0.6j)), atol=1e-4)
 
 
 def test_a_plane_loses_less_to_bending_than_to_slope():
@@ -53,13 +51,13 @@ def test_total_variation_is_the_minimum_that_another_solver_finds(shape):
     found = TotalVariation(shape, n_iterations=600)(image, 0.4)
     other = primal_dual(
         gradient(shape, tuple(a - 3 for a in axes)), ball(0.4), image,
-        norm=2 * np.sqrt(len(axes)), n_iterations=4000,
+        norm=2 * np.sqrt(len(axes)), iterations=Iterations(1000),
         proximal=lambda x, step: (x + step * image) / (1 + step),
     )  # fmt: skip
     np.testing.assert_allclose(found, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(1, 10, 12), (4, 5, 6)])
+@pytest.mark.parametrize("shape", [(1, 7, 8), (3, 4, 5)])
 def test_generalized_variation_is_the_minimum_that_another_solver_finds(shape):
     image, strength = noise(*shape), 0.4
     axes = tuple(a - 3 for a in (0, 1, 2) if shape[a] > 1)
@@ -82,9 +80,9 @@ def test_generalized_variation_is_the_minimum_that_another_solver_finds(shape):
 
     start = np.concatenate([image[None], np.zeros((n, *shape), complex)])
     other = primal_dual(
-        both, project, start, norm=np.sqrt(8 * n), n_iterations=6000, proximal=toward
+        both, project, start, norm=np.sqrt(8 * n), iterations=Iterations(1500), proximal=toward
     )
-    found = GeneralizedVariation(shape, n_iterations=6000)(image, strength)
+    found = GeneralizedVariation(shape, n_iterations=3000)(image, strength)
     # both solvers approach with one over the number of iterations
     np.testing.assert_allclose(found, other[0], atol=2e-3)
 
@@ -94,7 +92,7 @@ def test_calls_go_on_where_the_last_ended(kind):
     image = noise(1, 16, 16)
     converged = kind((1, 16, 16), n_iterations=3000)(image, 0.5)
     few = kind((1, 16, 16), n_iterations=20)
-    errors = [np.linalg.norm(few(image, 0.5) - converged) for _ in range(12)]
+    errors = [np.linalg.norm(few(image, 0.5) - converged) for _ in range(30)]
     assert errors[-1] < 0.1 * errors[0]
 
 

@@ -132,7 +132,7 @@ class Variation:
     """Total (generalized) variation of every frame by itself."""
 
     SHARE = 0.6
-    """Unit over the deviation of the dual field, as `validation/mri_recon_sparse.py` finds it."""
+    """Unit over the deviation of the dual field, found on `validation/sparse_scenes.py`."""
 
     def __init__(self, shape: Shape, kind: Callable[[Shape], Callable[[Array, float], Array]]):
         self._maps = [kind(shape[1:]) for _ in range(shape[0])]
