@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Complex64, Float32
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Complex64, Float32
 from scanroom.core.choice import one_of
 from scanroom.core.errors import ProtocolError
 from scanroom.mri.recon.compressed_sensing import FILLED, compressed_sensing
-from scanroom.mri.recon.espirit import espirit
+from scanroom.mri.recon.espirit import Sensitivities, espirit
 from scanroom.mri.recon.grappa import calibrate
 from scanroom.mri.recon.lattice import Lattice, lattice_of
 from scanroom.mri.recon.parallel import UNFOLDED, centre_block, centre_maps
@@ -34,6 +34,7 @@ DENSE: float = 2.5
 _CENTRE_X = 32
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,23 +63,23 @@ class Gaps:
             If the centre tells none.
         """
         if self.sensitivities == "walsh":
-            maps: Hybrid = self.remembered("walsh", lambda: centre_maps(self.kspace, self.sampled))
-            return maps
+            return self.remembered("walsh", lambda: centre_maps(self.kspace, self.sampled))
         found = self.remembered("espirit", self._espirit)
-        maps = found.cropped()[0] if masked else found.maps[0]
+        maps: Hybrid = found.cropped()[0] if masked else found.maps[0]
         return maps
 
-    def _espirit(self) -> Any:
+    def _espirit(self) -> Sensitivities:
         centre = to_kspace(self.kspace[(slice(None), *centre_block(self.sampled))], (3,))
         n_x = min(_CENTRE_X, centre.shape[3])
         return espirit(resize(centre, n_x, 3), self.kspace.shape[1:], noise=self.noise)
 
-    def remembered(self, name: str, make: Callable[[], Any]) -> Any:
+    def remembered(self, name: str, make: Callable[[], Made]) -> Made:
         """Take what an earlier image of this slice left, if it fits, or make it and leave it."""
         key = f"{name} {self.kspace.shape}"
         if key not in self.known:
             self.known[key] = make()
-        return self.known[key]
+        found: Made = self.known[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
