@@ -5,8 +5,8 @@ the lines measured (M. Lustig, D. Donoho, J. M. Pauly, Magn. Reson. Med. 58, 118
 doi:10.1002/mrm.21391). How strong the penalty is follows from the noise (`recon.sparsity`): data
 are prewhitened, so the noise is known, and one sample of it through ``A^H`` tells how loud it is
 in every band. The first iterations use a stronger penalty that falls step by step to that of the
-noise (E. T. Hale, W. Yin, Y. Zhang, SIAM J. Optim. 19, 1107 (2008), doi:10.1137/070698920), which
-saves about half of them. The image is no linear function of the data: not in units of its noise.
+noise (E. T. Hale, W. Yin, Y. Zhang, SIAM J. Optim. 19, 1107 (2008), doi:10.1137/070698920): fewer
+iterations do. The image is no linear function of the data: not in units of its noise.
 """
 
 import numpy as np

@@ -39,7 +39,10 @@ N_ITERATIONS = 40
 LOCAL_SHARE = 0.9
 GLOBAL_SHARE = 1.5
 SPARSE_SHARE = 2.5
-"""Units over those of the noise, for blocks, background and motion, found on `validation/sparse_scenes.py`."""
+"""Units over those of the noise, for blocks, background and motion.
+
+Found on `validation/sparse_scenes.py`.
+"""
 
 Series = Complex64[np.ndarray, "frame z y x"]
 Lines = Bool[np.ndarray, "_ _ _"]
