@@ -179,7 +179,7 @@ def recon(
         str, Option(help="Of missing lines: auto, sense, cg-sense, grappa, cs, or a plug-in's.")
     ] = "auto",
     regularisation: Annotated[str, Option(help="Of cs: wavelet, tv or tgv.")] = "wavelet",
-    sensitivities: Annotated[str, Option(help="espirit or walsh.")] = "espirit",
+    sensitivities: Annotated[str, Option(help="auto, espirit or walsh.")] = "auto",
     serve: Annotated[str, Option(help="host:port: answer MRD clients there until ^C.")] = "",
     via: Annotated[str, Option(help="host:port: let the MRD server there reconstruct.")] = "",
     as_json: AsJson = False,

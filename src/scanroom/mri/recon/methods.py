@@ -28,10 +28,14 @@ from scanroom.operators.fourier import resize, to_image, to_kspace
 GROUP = "scanroom.recon"
 AUTO = "auto"
 REGULARISATIONS = ("wavelet", "tv", "tgv")
-SENSITIVITIES = ("espirit", "walsh")
+SENSITIVITIES = ("auto", "espirit", "walsh")
 DENSE: float = 2.5
 """Irregular patterns that leave out more than this many lines to each measured are for CS."""
+ENOUGH = 12
+"""Lines of the centre, along an axis, from which ESPIRiT is taken."""
 _CENTRE_X = 32
+_OUTER = 0.1
+_RAYLEIGH = float(np.sqrt(2 * np.log(2)))
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
 Made = TypeVar("Made")
@@ -42,14 +46,16 @@ class Gaps:
     """One slice or slab with lines missing, prewhitened, on the grid that was measured.
 
     ``kspace`` has k along z and y and image along x, zero where ``sampled`` is false; ``noise`` is
-    the standard deviation of real and imaginary part of its samples. ``known`` is what earlier
-    images of the same slice left behind (maps, kernels), and what this one leaves.
+    the standard deviation of real and imaginary part of its samples, or no less where it was not
+    measured. ``known`` is what earlier images of the same slice left behind (maps, kernels), and
+    what this one leaves.
     ``regularisation`` and ``sensitivities`` are the operator's choices.
     """
 
     kspace: Hybrid
     sampled: Bool[np.ndarray, "z y"]
     noise: float = 1.0
+    noise_measured: bool = True
     regularisation: str = REGULARISATIONS[0]
     sensitivities: str = SENSITIVITIES[0]
     known: dict[str, Any] = field(default_factory=dict)
@@ -57,21 +63,30 @@ class Gaps:
     def maps(self, *, masked: bool = True) -> Hybrid:
         """Sensitivities from the fully sampled centre, of unit norm; zero where nothing is.
 
+        ``auto`` takes ESPIRiT where the centre holds enough patches, else local covariances.
+
         Raises
         ------
         ProtocolError
             If the centre tells none.
         """
-        if self.sensitivities == "walsh":
+        centre = self.sampled[centre_block(self.sampled)].shape
+        few = any(1 < n < ENOUGH for n in centre)
+        if self.sensitivities == "walsh" or (self.sensitivities == "auto" and few):
             return self.remembered("walsh", lambda: centre_maps(self.kspace, self.sampled))
         found = self.remembered("espirit", self._espirit)
         maps: Hybrid = found.cropped()[0] if masked else found.maps[0]
         return maps
 
+    @property
+    def sure(self) -> float:
+        """Noise that there is at least: none where it was not measured."""
+        return self.noise if self.noise_measured else 0.0
+
     def _espirit(self) -> Sensitivities:
         centre = to_kspace(self.kspace[(slice(None), *centre_block(self.sampled))], (3,))
         n_x = min(_CENTRE_X, centre.shape[3])
-        return espirit(resize(centre, n_x, 3), self.kspace.shape[1:], noise=self.noise)
+        return espirit(resize(centre, n_x, 3), self.kspace.shape[1:], noise=self.sure)
 
     def remembered(self, name: str, make: Callable[[], Made]) -> Made:
         """Take what an earlier image of this slice left, if it fits, or make it and leave it."""
@@ -112,7 +127,7 @@ def by_sense(gaps: Gaps) -> Filled:
 def by_cg_sense(gaps: Gaps) -> Filled:
     """Solve for the image by conjugate gradients: any pattern."""
     return Filled(
-        image=cg_sense(gaps.kspace, gaps.sampled, gaps.maps(), noise=gaps.noise), note=UNFOLDED
+        image=cg_sense(gaps.kspace, gaps.sampled, gaps.maps(), noise=gaps.sure), note=UNFOLDED
     )
 
 
@@ -121,7 +136,7 @@ def by_grappa(gaps: Gaps) -> Filled:
     lattice = _lattice(gaps, "grappa")
     name = f"grappa {lattice}"
     kernel = gaps.remembered(
-        name, lambda: calibrate(gaps.kspace, gaps.sampled, lattice, noise=gaps.noise)
+        name, lambda: calibrate(gaps.kspace, gaps.sampled, lattice, noise=gaps.sure)
     )
     maps = gaps.maps(masked=False)
     image = combine(to_image(kernel.fill(gaps.kspace, gaps.sampled), (1, 2)), maps)
@@ -208,6 +223,18 @@ def choice(gaps: Gaps) -> tuple[str, str]:
     if missing > DENSE:
         return "cs", f"lines are irregular and {missing:.1f} times fewer than the grid's"
     return "cg-sense", f"lines are irregular, {missing:.1f} times fewer than the grid's"
+
+
+def noise_at_most(kspace: Hybrid, sampled: Bool[np.ndarray, "z y"]) -> float:
+    """Noise of samples that nobody measured: no more than the median of the outermost lines.
+
+    Standard deviation of real and imaginary part, as if the median magnitude were that of noise.
+    """
+    places = np.argwhere(sampled) / np.array(sampled.shape) - 0.5
+    outermost = np.argsort(-np.abs(places).max(axis=1), kind="stable")
+    chosen = np.argwhere(sampled)[outermost[: max(2, round(_OUTER * len(outermost)))]]
+    lines = kspace[:, chosen[:, 0], chosen[:, 1]]
+    return max(float(np.median(np.abs(lines))) / _RAYLEIGH, 1e-30)
 
 
 def finer(

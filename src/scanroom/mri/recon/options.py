@@ -26,8 +26,8 @@ class Options:
 
     Where lines are missing ``method`` fills them: ``"auto"``, one of `methods.BUILT_IN`, or what an
     installed package adds; ``regularisation`` is what compressed sensing takes images to be sparse
-    in, ``"wavelet"``, ``"tv"`` or ``"tgv"``; ``sensitivities`` are found by ``"espirit"`` or
-    ``"walsh"``.
+    in, ``"wavelet"``, ``"tv"`` or ``"tgv"``; ``sensitivities`` are found by ``"espirit"``,
+    ``"walsh"`` or ``"auto"``.
 
     Raises
     ------

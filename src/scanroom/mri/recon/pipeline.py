@@ -21,7 +21,7 @@ from scanroom.mri.recon.gridding import (
 )
 from scanroom.mri.recon.intensity import evened
 from scanroom.mri.recon.kspace import CoilImages, Placed, coil_images, cropped
-from scanroom.mri.recon.methods import Gaps, filled, finer
+from scanroom.mri.recon.methods import Gaps, filled, finer, noise_at_most
 from scanroom.mri.recon.noise import Measurement, whiten
 from scanroom.mri.recon.options import COMBINATIONS, Options
 from scanroom.mri.recon.sensitivities import combine, root_sum_of_squares, sensitivities
@@ -141,7 +141,7 @@ def slabs_of(job: Job) -> list[Slab | None]:
             made.append(None)
         elif is_cartesian(job.measurement.encoding):
             images = coil_images(job.measurement, windows, echo_train, axes, job.options)
-            made.append(_combined(images, axes, job.options, job.known))
+            made.append(_combined(images, axes, job))
         else:
             made.append(_gridded(job, windows, axes))
     return made
@@ -161,14 +161,15 @@ def _stacked(
     return volume, tuple(notes), all(slab.in_noise_units for slab in found)
 
 
-def _combined(images: CoilImages, axes: Axes, options: Options, known: dict[str, Any]) -> Slab:
+def _combined(images: CoilImages, axes: Axes, job: Job) -> Slab:
     """Combine the coils and express the image in units of its own noise."""
     in_noise_units = np.float32(1 / np.sqrt(images.noise))
+    options, known = job.options, job.known
     if options.combination != COMBINATIONS[0]:
         image = root_sum_of_squares(images.signal) * in_noise_units
         return Slab(image=image, in_noise_units=True, notes=images.notes)
     if images.placed is not None:
-        return _filled(images, images.placed, axes, options, known)
+        return _filled(images, images.placed, axes, job)
     key = f"sensitivities {images.signal.shape}"
     if key not in known:
         known[key] = sensitivities(images.signal)
@@ -176,9 +177,7 @@ def _combined(images: CoilImages, axes: Axes, options: Options, known: dict[str,
     return Slab(image=image, in_noise_units=True, notes=images.notes)
 
 
-def _filled(
-    images: CoilImages, placed: Placed, axes: Axes, options: Options, known: dict[str, Any]
-) -> Slab:
+def _filled(images: CoilImages, placed: Placed, axes: Axes, job: Job) -> Slab:
     """Fill gaps on the grid that was measured, then interpolate to the whole."""
     whole = placed.sampled.shape
     small = tuple(
@@ -189,22 +188,25 @@ def _filled(
         kspace, sampled = resize(kspace, n, axis + 1), resize(sampled, n, axis)
     share = float(placed.sampled.mean())
     sample_noise = float(np.sqrt(images.noise / share))
+    if not job.measurement.white:
+        sample_noise = noise_at_most(kspace, sampled)
     found = filled(
         Gaps(
             kspace=kspace,
             sampled=sampled,
             noise=sample_noise,
-            regularisation=options.regularisation,
-            sensitivities=options.sensitivities,
-            known=known,
+            noise_measured=job.measurement.white,
+            regularisation=job.options.regularisation,
+            sensitivities=job.options.sensitivities,
+            known=job.known,
         ),
-        options.method,
+        job.options.method,
     )
     image = found.image
     if small != whole:
         image = to_image(resize(resize(to_kspace(image, (0, 1)), whole[0], 0), whole[1], 1), (0, 1))
     notes = (*images.notes, found.note)
-    if found.noise is None:
+    if found.noise is None or not job.measurement.white:
         # what unfolding restores of the amplitude that zeros take, the noise gains as well
         scaled = cropped(image, axes) * np.float32(np.sqrt(share) / sample_noise)
         return Slab(image=scaled, in_noise_units=False, notes=notes)
@@ -221,4 +223,4 @@ def _gridded(job: Job, windows: Int[np.ndarray, " line"], axes: Axes) -> Slab:
     samples = samples_of(job.measurement, windows, axes)
     if samples.has_gaps and options.combination == COMBINATIONS[0] and options.method != "combine":
         return Slab(image=solved(samples, axes), in_noise_units=False, notes=(SOLVED,))
-    return _combined(gridded_images(samples, axes), axes, options, job.known)
+    return _combined(gridded_images(samples, axes), axes, job)
