@@ -1,20 +1,27 @@
-"""Images from samples on any trajectory: density compensation and the adjoint transform."""
+"""Images from samples on any trajectory: density compensation and the adjoint transform.
+
+Stacks of stars and spirals, whose third axis lies on the grid, are planes: gridded each by itself,
+then transformed across.
+"""
 
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex64, Float, Int
 
 from scanroom.core.errors import FormatError
 from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.recon.geometry import Axes, Axis
 from scanroom.mri.recon.kspace import CoilImages
 from scanroom.mri.recon.noise import Measurement
-from scanroom.operators.fourier import resize
-from scanroom.operators.nufft import density, nufft
+from scanroom.mri.recon.noncartesian import gridded
+from scanroom.operators.fourier import resize, to_image
+from scanroom.operators.nufft import density
 
 CARTESIAN = ("cartesian", "epi")
 MAX_PIXELS = 1 << 26
+ON_GRID = 1e-3
+"""Samples whose third axis leaves the grid by less, in steps of k-space, make a stack of planes."""
 
 
 def is_cartesian(encoding: Encoding) -> bool:
@@ -48,19 +55,66 @@ def gridded_images(
         )
     place = k[:, ::-1] * [axis.pixel for axis in image_axes]
     inside = (np.abs(place) <= 0.5).all(axis=1)
+    if not inside.any():
+        raise FormatError(
+            f"none of the {len(k)} samples of {encoding.protocol_name or 'the file'} lies within "
+            f"the k-space of an image of {shape} (scanroom.mri.recon.gridding). Check the units "
+            "of the trajectory, 1/m, and the field of view."
+        )
     place, signal, k = place[inside], signal[:, inside], k[inside]
-    weight = _density(place.tobytes(), place.shape, shape)
-    centred = signal * (weight * _off_centre(encoding, int(windows[0]), k)).astype(np.complex64)
-    operator = nufft(place, shape, n_images=len(signal))
-    samples = centred if len(signal) > 1 else centred[0]
-    image = operator.H(samples).reshape(len(signal), *((1,) * (3 - len(shape))), *shape)
+    centred = signal * _off_centre(encoding, int(windows[0]), k).astype(np.complex64)
+    levels = _levels(place, shape)
+    image, noise = (
+        _whole(centred, place, shape) if levels is None else _planes(centred, place, shape, levels)
+    )
     for position, axis in zip((-1, -2, -3), axes, strict=True):
         image = resize(image, min(axis.n_pixels, image.shape[position]), position)
     return CoilImages(
         signal=image.astype(np.complex64),
-        noise=float((weight**2).sum() / np.prod(shape)),
+        noise=noise,
         notes=(f"{len(place)} samples gridded with iterative density compensation",),
     )
+
+
+def _whole(
+    signal: Complex64[np.ndarray, "coil sample"],
+    place: Float[np.ndarray, "sample axis"],
+    shape: tuple[int, ...],
+) -> tuple[Complex64[np.ndarray, "coil z y x"], float]:
+    weight = _density(place.tobytes(), place.shape, shape)
+    return gridded(signal, place, ((1,) * (3 - len(shape)) + shape)[-3:], weight)
+
+
+def _levels(
+    place: Float[np.ndarray, "sample axis"], shape: tuple[int, ...]
+) -> Int[np.ndarray, " sample"] | None:
+    """Level of each sample along z, where all lie on the grid."""
+    if len(shape) < 3:
+        return None
+    at = place[:, 0] * shape[0]
+    nearest = np.round(at)
+    if np.abs(at - nearest).max() > ON_GRID:
+        return None
+    return nearest.astype(np.int64) % shape[0]
+
+
+def _planes(
+    signal: Complex64[np.ndarray, "coil sample"],
+    place: Float[np.ndarray, "sample axis"],
+    shape: tuple[int, ...],
+    levels: Int[np.ndarray, " sample"],
+) -> tuple[Complex64[np.ndarray, "coil z y x"], float]:
+    """Grid level by level; the noise of a voxel is the mean of that of all levels."""
+    space = np.zeros((len(signal), *shape), np.complex64)
+    total = 0.0
+    for level in np.unique(levels):
+        here = levels == level
+        plane = np.ascontiguousarray(place[here, 1:])
+        row = (level + shape[0] // 2) % shape[0]
+        images, noise = _whole(signal[:, here], plane, shape[1:])
+        space[:, row] = images[:, 0]
+        total += noise
+    return to_image(space, (1,)), total / shape[0]
 
 
 def _used(encoding: Encoding, window: int) -> slice:
@@ -97,7 +151,7 @@ def _off_centre(encoding: Encoding, window: int, k: Float[np.ndarray, "sample ax
     return phase
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _density(
     place: bytes, place_shape: tuple[int, ...], shape: tuple[int, ...]
 ) -> Float[np.ndarray, " sample"]:
