@@ -28,6 +28,9 @@ FINER = {1: 1, 2: 4, 3: 2}
 """How much finer the head is, by the number of axes; one plane of a row of pixels as it is."""
 CENTRE = 24
 N_SPOKES, N_ALONG = 100, 512
+RING, THICK, OPEN = (1.2, 1.0), 0.2, 0.6
+"""Half axes (y, x) of the rings that coils stand on, of wires their thickness, both in halves of the
+field of view; share of its sector that a coil covers."""
 SEED = 20
 Shape = tuple[int, int, int]
 Axes = tuple[np.ndarray, ...]
@@ -181,29 +184,28 @@ class Coils:
     n_coils: int
     n_rings: int
 
-    def gain(self, coil: int, axes: Axes) -> np.ndarray:
-        """What a coil sees of a place, without its phase."""
-        (z, y, x), (at_z, angle) = axes, self._stands(coil)
-        away = (y - 1.35 * np.sin(angle)) ** 2 + (x - 1.25 * np.cos(angle)) ** 2
-        seen: np.ndarray = (1 / (away + (z - at_z) ** 2 + 0.5)).astype(np.float32)
-        return seen
-
     def profile(self, coil: int, axes: Axes) -> np.ndarray:
-        """What a coil sees of a place."""
-        (z, y, x), (at_z, angle) = axes, self._stands(coil)
-        turn = _turn(angle + 0.9 * x * np.cos(angle)) * _turn(-0.9 * y * np.sin(angle))
-        return self.gain(coil, axes) * (turn * _turn(0.6 * z * at_z))
+        """What a coil sees of a place: the field, turning one way, of two wires along z.
+
+        Wires are not thin, and off its ring a coil sees less.
+        """
+        z, y, x = axes
+        per_ring = self.n_coils // self.n_rings
+        ring, item = divmod(coil, per_ring)
+        angle = 2 * np.pi * (item + ring / 2) / per_ring
+        soft = (z - 0.5 * (2 * ring - 1) * (self.n_rings - 1)) ** 2 + THICK**2
+        out = np.zeros(np.broadcast_shapes(z.shape, y.shape, x.shape), np.complex64)
+        for way in (1, -1):
+            turn = angle + way * OPEN * np.pi / per_ring
+            up, along = (y - RING[0] * np.sin(turn)), (x - RING[1] * np.cos(turn))
+            out += (way / (along**2 + up**2 + soft)).astype(np.float32) * (along - 1j * up)
+        return out
 
     def norm(self, axes: Axes) -> np.ndarray:
         """What all see together."""
-        power: np.ndarray = sum(self.gain(coil, axes) ** 2 for coil in range(self.n_coils))
+        views = (self.profile(coil, axes) for coil in range(self.n_coils))
+        power: np.ndarray = sum(view.real**2 + view.imag**2 for view in views)
         return np.sqrt(power)
-
-    def _stands(self, coil: int) -> tuple[float, float]:
-        per_ring = self.n_coils // self.n_rings
-        ring, item = divmod(coil, per_ring)
-        at_z = 0.5 * (2 * ring - 1) * (self.n_rings - 1)
-        return at_z, 2 * np.pi * (item + ring / 2) / per_ring
 
 
 def _turn(phase: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def main(folder: Path, asked: dict[str, Any], out: Path) -> None:
         )
         found = operator.pinv_solver(kspace, progressbar=False, **asked["options"])
         # its transform is smaller than the unitary one by a factor of two along each axis
-        return found * operator.norm_factor / np.sqrt(np.prod(maps.shape[1:]))
+        return found * np.sqrt(np.prod(maps.shape[1:])) / operator.norm_factor
 
     answer(best(work, out), version("mri-nufft"))
 
