@@ -127,7 +127,7 @@ def _spokes() -> list[Way]:
         Way(label="bartorch", program="bartorch", options={"l2": 0.0, "maxiter": STEPS}, more={"spokes": N_SPOKES}, said=same),
         Way(label="SigPy", program="sigpy", options={"max_iter": STEPS}, said=same),
         Way(label="MRpro", program="mrpro", options={"max_iterations": STEPS, "spokes": N_SPOKES}, said=same + ", convolution"),
-        Way(label="mri-nufft, FINUFFT", program="mri-nufft", options={"optim": "cg", "max_iter": STEPS}, said=same + ", its cg"),
+        Way(label="mri-nufft, FINUFFT", program="mri-nufft", options={"optim": "lsqr", "max_iter": STEPS}, said=same + ", its lsqr"),
     ]  # fmt: skip
 
 

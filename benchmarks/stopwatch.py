@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-RUNS, PATIENCE = 4, 4.0
-"""Repeat so often, or until so many seconds of CPU are spent; the best counts."""
+RUNS, PATIENCE, LONG = 4, 4.0, 12.0
+"""After a first run repeat so often, or until so many seconds of CPU are spent; the best counts. A
+first run that takes long is not repeated: what it warms up is little of it."""
 
 
 def arguments() -> tuple[Path, dict[str, Any], Path]:
@@ -26,13 +27,18 @@ def arguments() -> tuple[Path, dict[str, Any], Path]:
 def best(work: Callable[[], Any], out: Path) -> dict[str, Any]:
     """CPU seconds of the best run, of all threads together; the result is saved as an array."""
     times: list[float] = []
-    while len(times) < RUNS and sum(times) < PATIENCE:
+    while not enough(times):
         start = time.process_time()
         result = work()
         times.append(time.process_time() - start)
     peak = peak_megabytes()
     np.save(out, np.asarray(result))
     return {"seconds": min(times), "runs": len(times), "megabytes": peak}
+
+
+def enough(times: list[float]) -> bool:
+    """Whether these runs will do."""
+    return len(times) > RUNS or sum(times[1:]) > PATIENCE or max(times, default=0.0) > LONG
 
 
 def peak_megabytes() -> float:
