@@ -42,6 +42,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             # pygrappa declares nothing that it needs
             Peer("pygrappa", (("pygrappa==0.26.3", "scikit-image", "tqdm", "phantominator"),)),
             Peer("mri-nufft", (("mri-nufft[finufft]==1.5.1",),)),
+            Peer("dipy", (("dipy==1.12.1",),)),
             # hazen asks for two builds of OpenCV; the one without a window system must come last.
             Peer(
                 "hazen",

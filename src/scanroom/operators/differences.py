@@ -5,6 +5,7 @@ order of ``axes``; symmetric tensors their pairs of directions, those on the dia
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +28,11 @@ def gradient(shape: Shape, axes: Axes = (-2, -1)) -> Linear:
 
 
 def symmetrised(shape: Shape, axes: Axes = (-2, -1)) -> Linear:
-    """Symmetrised derivative of a vector field (K. Bredies, K. Kunisch, T. Pock, SIAM J. Imaging
-    Sci. 3, 492 (2010), doi:10.1137/090769521), by differences to the pixel before; the first is zero.
+    """Symmetrised derivative of a vector field, by differences to the pixel before.
 
     Off the diagonal tensors are stored once, times ``sqrt(2)``: norms are those of the full tensor.
+    The first difference of an axis is zero. K. Bredies, K. Kunisch, T. Pock, SIAM J. Imaging Sci.
+    3, 492 (2010), doi:10.1137/090769521.
     """
     pairs = tuple(itertools.combinations(range(len(axes)), 2))
     n = len(axes)
@@ -52,7 +54,7 @@ def symmetrised(shape: Shape, axes: Axes = (-2, -1)) -> Linear:
     return Linear(forward, adjoint, (n, *shape), (n + len(pairs), *shape))
 
 
-def _cut(axis: int, begin: int | None, end: int | None) -> tuple[object, ...]:
+def _cut(axis: int, begin: int | None, end: int | None) -> Any:
     """Slices of one axis counted from the end."""
     return (..., slice(begin, end), *(slice(None),) * (-1 - axis))
 

@@ -1,6 +1,6 @@
 """Solvers that need gradients and proximal maps only: FISTA, ADMM and primal-dual iterations.
 
-A proximal map is ``proximal(x, step)``, the minimiser over ``z`` of ``|z - x|^2 / 2 + step * g(z)``.
+A proximal map is ``proximal(x, step)``: it minimises ``|z - x|^2 / 2 + step * g(z)`` over ``z``.
 All of them are deterministic: the same input has the same bytes.
 """
 
@@ -14,6 +14,19 @@ from scanroom.operators.solvers import conjugate_gradients
 
 Map = Callable[[Array], Array]
 Proximal = Callable[[Array, float], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Iterations:
+    """How many: at most, at least, and the relative change below which the rest is saved."""
+
+    most: int
+    least: int = 0
+    tolerance: float = 0.0
+
+    def enough(self, number: int, change: float, size: float) -> bool:
+        """Tell whether iteration ``number``, from 0, may be the last."""
+        return number + 1 >= self.least and change <= self.tolerance * size
 
 
 def largest_eigenvalue(
@@ -43,13 +56,12 @@ def fista(
     start: Array,
     *,
     step: float,
-    n_iterations: int,
-    tolerance: float = 0.0,
+    iterations: Iterations,
 ) -> Array:
     """Minimise ``f + g``, ``f`` with a gradient, ``g`` with a proximal map.
 
     ``step`` is at most one over the Lipschitz constant of the gradient. Momentum starts anew where
-    it points uphill. Ends early when an iteration changes ``x`` by less than ``tolerance`` of it.
+    it points uphill.
 
     References
     ----------
@@ -58,7 +70,7 @@ def fista(
     """
     kind = start.real.dtype.type
     x, ahead, momentum = start, start, 1.0
-    for _ in range(n_iterations):
+    for number in range(iterations.most):
         after = proximal(ahead - kind(step) * gradient(ahead), step)
         change = after - x
         if float(np.vdot(ahead - after, change).real) > 0:
@@ -66,9 +78,17 @@ def fista(
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = after + kind((momentum - 1) / following) * change
         x, momentum = after, following
-        if _norm(change) <= tolerance * _norm(x):
+        if iterations.enough(number, _norm(change), _norm(x)):
             break
     return x
+
+
+@dataclass(frozen=True, slots=True)
+class Smooth:
+    """A term with a gradient, and the Lipschitz constant of that."""
+
+    gradient: Map
+    lipschitz: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +106,14 @@ def admm(
     start: Array,
     *,
     penalty: float,
-    n_iterations: int,
+    iterations: Iterations,
     n_inner: int = 10,
-    tolerance: float = 0.0,
 ) -> Array:
     """Minimise ``|A x - data|^2 / 2`` plus terms ``g(K x)``, splitting at every ``K x``.
 
     ``penalty`` weighs the splitting; it sets the speed, not the solution. The inner problem is
-    solved by conjugate gradients from the last solution. Ends early when both residuals, of the
-    splitting and of its change, are below ``tolerance`` relative to what they are made of.
+    solved by conjugate gradients from the last solution. Change is the larger of what is left of
+    the splitting and of its last step.
 
     References
     ----------
@@ -106,12 +125,13 @@ def admm(
     normals = [one.N for one in maps]
 
     def inner(v: Array) -> Array:
-        return normal(v) + kind(penalty) * sum(one(v) for one in normals)
+        total: Array = normal(v) + kind(penalty) * sum(one(v) for one in normals)
+        return total
 
     x = start
     split = [one(x) for one in maps]
     dual = [np.zeros_like(one) for one in split]
-    for _ in range(n_iterations):
+    for number in range(iterations.most):
         back = [one.H(z - u) for one, z, u in zip(maps, split, dual, strict=True)]
         right = seen + kind(penalty) * sum(back) - inner(x)
         x = x + conjugate_gradients(inner, right, n_iterations=n_inner, tolerance=1e-3)
@@ -124,7 +144,7 @@ def admm(
         apart = _norm(*[image - z for image, z in zip(images, split, strict=True)])
         moved = _norm(*[z - old for z, old in zip(split, before, strict=True)])
         large = max(_norm(*images), _norm(*split))
-        if apart <= tolerance * large and moved <= tolerance * max(large, _norm(*dual)):
+        if iterations.enough(number, max(apart, moved), large):
             break
     return x
 
@@ -135,19 +155,15 @@ def primal_dual(
     start: Array,
     *,
     norm: float,
-    n_iterations: int,
-    gradient: Map | None = None,
-    lipschitz: float = 0.0,
+    iterations: Iterations,
+    smooth: Smooth | None = None,
     proximal: Proximal | None = None,
-    balance: float = 1.0,
-    tolerance: float = 0.0,
 ) -> Array:
     """Minimise ``f(x) + g(x) + h(K x)``; ``f`` has a gradient, ``g`` and ``h*`` proximal maps.
 
     ``dual_proximal`` is that of the conjugate ``h*`` (`proximal.conjugate` makes it from that of
-    ``h``), ``norm`` at least the norm of ``K``, ``lipschitz`` the constant of the gradient of
-    ``f``; ``balance`` is the ratio of dual to primal steps. Without ``f`` these are the iterations
-    of Chambolle and Pock.
+    ``h``), ``norm`` at least the norm of ``K``, ``smooth`` is ``f`` and ``proximal`` that of
+    ``g``. Without ``f`` these are the iterations of Chambolle and Pock.
 
     References
     ----------
@@ -155,21 +171,20 @@ def primal_dual(
     L. Condat, J. Optim. Theory Appl. 158, 460 (2013), doi:10.1007/s10957-012-0245-9.
     """
     kind = start.real.dtype.type
-    # 1 / tau - sigma |K|^2 >= lipschitz / 2, with sigma = balance^2 tau
-    root = np.sqrt(lipschitz**2 / 16 + (balance * norm) ** 2)
-    tau = 0.99 / (lipschitz / 4 + root) if norm or lipschitz else 1.0
-    sigma = balance**2 * tau
+    # 1 / step - step |K|^2 >= lipschitz / 2
+    quarter = smooth.lipschitz / 4 if smooth else 0.0
+    step = 0.99 / (quarter + float(np.hypot(quarter, norm)))
     x, dual = start, np.zeros_like(linear(start))
-    for _ in range(n_iterations):
+    for number in range(iterations.most):
         slope = linear.H(dual)
-        if gradient is not None:
-            slope = slope + gradient(x)
-        after = x - kind(tau) * slope
+        if smooth:
+            slope = slope + smooth.gradient(x)
+        after = x - kind(step) * slope
         if proximal is not None:
-            after = proximal(after, tau)
-        dual = dual_proximal(dual + kind(sigma) * linear(2 * after - x), sigma)
-        change, x = _norm(after - x), after
-        if change <= tolerance * _norm(x):
+            after = proximal(after, step)
+        dual, before = dual_proximal(dual + kind(step) * linear(2 * after - x), step), dual
+        change, x = max(_norm(after - x), _norm(dual - before)), after
+        if iterations.enough(number, change, min(_norm(x), _norm(dual))):
             break
     return x
 

@@ -23,9 +23,7 @@ class Patches:
     @property
     def padded(self) -> tuple[int, int, int]:
         """Size of the images with zeros added."""
-        z, y, x = (
-            -(-n // size) * size for n, size in zip(self.shape[1:], self.block, strict=True)
-        )
+        z, y, x = (-(-n // size) * size for n, size in zip(self.shape[1:], self.block, strict=True))
         return z, y, x
 
     def cut(

@@ -18,7 +18,7 @@ def soft(strength: float | Float[Array, "..."]) -> Proximal:
     """``g = sum(strength * |z|)``: magnitudes shrink by the threshold, phases stay."""
 
     def shrink(x: Array, step: float) -> Array:
-        return _shrunk(x, np.abs(x), step * np.asarray(strength))
+        return _shrunk(x, np.abs(x), np.asarray(step * strength))
 
     return shrink
 
@@ -29,7 +29,7 @@ def group_soft(strength: float, axes: int | tuple[int, ...] = 0) -> Proximal:
     def shrink(x: Array, step: float) -> Array:
         power: Array = x.real**2 + x.imag**2
         size = np.sqrt(power.sum(axis=axes, keepdims=True))
-        return _shrunk(x, size, step * np.asarray(strength))
+        return _shrunk(x, size, np.asarray(step * strength))
 
     return shrink
 
@@ -95,7 +95,7 @@ def conjugate(proximal: Proximal) -> Proximal:
     return other
 
 
-def _shrunk(x: Array, size: Array, threshold: Float[np.ndarray, "..."]) -> Array:
+def _shrunk(x: Array, size: Array, threshold: Array) -> Array:
     threshold = threshold.astype(x.real.dtype)
     keep = np.maximum(size - threshold, 0) / np.where(size > 0, size, 1)
     result: Array = x * keep

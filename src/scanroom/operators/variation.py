@@ -48,7 +48,7 @@ class TotalVariation:
             following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
             push = x.dtype.type((momentum - 1) / following)
             _each(_shifted, len(x), x, u, ahead, axes)
-            _each(_tv_dual, len(x), u, dual, ahead, axes, step, limit, push)
+            _each(_tv_dual, len(x), u, (dual, ahead), axes, (step, limit, push))
             momentum = following
         _each(_shifted, len(x), x, u, dual, axes)
         return _image(u, image)
@@ -234,7 +234,8 @@ def _push(ahead, dual, factor, n):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _tv_dual(z, u, dual, ahead, axes, step, limit, push):
+def _tv_dual(z, u, duals, axes, numbers):
+    (dual, ahead), (step, limit, push) = duals, numbers
     n = u.shape[2]
     size = np.empty(n, u.dtype)
     for y in range(u.shape[1]):

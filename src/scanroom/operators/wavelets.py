@@ -8,10 +8,10 @@ Math. 41, 909 (1988), doi:10.1002/cpa.3160410705.
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -126,8 +126,7 @@ class Wavelet:
     def _at(self, level: int) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
         """Size of the corner that a level splits, and along which axes."""
         z, y, x = (
-            n >> min(level, depth)
-            for n, depth in zip(_three(self.shape), self.levels, strict=True)
+            n >> min(level, depth) for n, depth in zip(_three(self.shape), self.levels, strict=True)
         )
         return (z, y, x), (level < self.levels[0], level < self.levels[1], level < self.levels[2])
 
@@ -154,13 +153,7 @@ def wavelet(
     chosen = {axis % len(shape) for axis in (range(len(shape)) if axes is None else axes)}
     depths = [0] * (3 - len(shape))
     for axis, n in enumerate(shape):
-        depth = 0
-        while axis in chosen and n % 2 == 0:
-            n //= 2
-            if depth == n_levels or (n_levels is None and n < COARSEST):
-                break
-            depth += 1
-        depths.append(depth)
+        depths.append(_depth(n, n_levels) if axis in chosen else 0)
     if not any(depths):
         raise ValueError(f"no axis of {shape} can be halved; pad the image to even sizes.")
     return Wavelet(tuple(shape), (depths[0], depths[1], depths[2]), moments)
@@ -186,6 +179,13 @@ def linear(transform: Wavelet, shift: Shift = (0, 0, 0)) -> Linear:
         transform.shape,
         lambda x: x,
     )
+
+
+def _depth(n: int, n_levels: int | None) -> int:
+    """Halvings without remainder: as many as asked for, or down to `COARSEST`."""
+    twos = (n & -n).bit_length() - 1
+    wanted = max(n // COARSEST, 1).bit_length() - 1 if n_levels is None else n_levels
+    return min(twos, wanted)
 
 
 def padded(n: int, n_levels: int) -> int:
@@ -227,8 +227,11 @@ def _parts(array: Array) -> Array:
     return array.reshape(_three(array.shape)).view(array.real.dtype)
 
 
-def _bound(kernel, parts, size, shift, do, filters):  # type: ignore[no-untyped-def]
-    return lambda item: kernel(parts, item, size, shift, do, filters)
+def _bound(kernel: Any, parts: Array, *how: Any) -> Callable[[int], None]:
+    def work(item: int) -> None:
+        kernel(parts, item, *how)
+
+    return work
 
 
 @njit(nogil=True)

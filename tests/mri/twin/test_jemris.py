@@ -14,5 +14,6 @@ def test_signals_agree_with_jemris_and_komamri(shared_data):
             0.0107 if "column" in row["claim"] and "JEMRIS" in row["truth"][:6] else row["bound"]
         )
         assert row["value"] <= bound, row
-        # JEMRIS' adaptive steps leave up to 1.06 % between it and KomaMRI; we sit on KomaMRI.
+        # JEMRIS moves its spins by 1 % of a voxel: most of the up to 1.06 % between it and KomaMRI
+        # (docs/reference/generated/jemris-cases.md); we sit on KomaMRI.
         assert row["value"] == pytest.approx(0, abs=1.1e-2)

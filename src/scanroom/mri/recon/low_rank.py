@@ -19,8 +19,16 @@ import scipy.fft
 from jaxtyping import Bool, Complex64
 
 from scanroom.core.errors import ProtocolError
-from scanroom.mri.recon.compressed_sensing import FALL, TOLERANCE, Hybrid, frames, minimise, white
-from scanroom.operators.first_order import fista
+from scanroom.mri.recon.compressed_sensing import (
+    FALL,
+    TOLERANCE,
+    Maps,
+    frames,
+    minimise,
+    n_steps_down,
+    white,
+)
+from scanroom.operators.first_order import Iterations, fista
 from scanroom.operators.linear import Array, Shape
 from scanroom.operators.patches import Patches
 from scanroom.operators.proximal import singular_soft, soft
@@ -28,19 +36,23 @@ from scanroom.operators.threads import each
 
 BLOCK = 8
 N_ITERATIONS = 40
-LOW_RANK_SHARE = 0.5
-SPARSE_SHARE = 1.0
-"""Units over those of the noise, as `validation/mri_recon_sparse.py` finds them."""
+LOCAL_SHARE = 0.9
+GLOBAL_SHARE = 1.5
+SPARSE_SHARE = 2.5
+"""Units over those of the noise, for blocks, background and motion.
+
+Found on `validation/sparse_scenes.py`.
+"""
 
 Series = Complex64[np.ndarray, "frame z y x"]
-Lines = Bool[np.ndarray, "frame z y"]
+Lines = Bool[np.ndarray, "_ _ _"]
 Raw = Complex64[np.ndarray, "frame coil z y x"]
 
 
 def locally_low_rank(
     kspace: Raw,
     sampled: Lines,
-    maps: Hybrid,
+    maps: Maps,
     *,
     block: int = BLOCK,
     strength: float = 1.0,
@@ -63,7 +75,7 @@ def locally_low_rank(
     chosen = LocalRank(encode.domain, block=block, seed=seed)
     return minimise(
         encode, kspace, chosen,
-        strength=strength, lipschitz=_power(maps), n_iterations=n_iterations, seed=seed,
+        strength=strength, lipschitz=_power(maps), n_iterations=n_iterations,
     )  # fmt: skip
 
 
@@ -80,7 +92,7 @@ class LocalRank:
         """Set the largest singular value of a block of noise."""
         deviation = float(np.sqrt(np.mean(np.abs(noise) ** 2)))
         edge = np.sqrt(np.prod(self.patches.block)) + np.sqrt(len(noise))
-        self._unit = LOW_RANK_SHARE * deviation * float(edge)
+        self._unit = LOCAL_SHARE * deviation * float(edge)
 
     def loudness(self, image: Series) -> float:
         """Of the second singular value, the mean over blocks."""
@@ -99,7 +111,8 @@ class LocalRank:
             lambda i: shrink(blocks[parts[i]], strength * self._unit),
             len(parts),
         )
-        return self.patches.join(np.concatenate(found), shift)
+        series: np.ndarray = self.patches.join(np.concatenate(found), shift)
+        return series
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +125,24 @@ class Parts:
     @property
     def image(self) -> Series:
         """Both."""
-        return self.background + self.motion
+        whole: np.ndarray = self.background + self.motion
+        return whole
 
 
 def low_rank_plus_sparse(
     kspace: Raw,
     sampled: Lines,
-    maps: Hybrid,
+    maps: Maps,
     *,
     low_rank: float = 1.0,
     sparse: float = 1.0,
     n_iterations: int = N_ITERATIONS,
-    seed: int = 0,
 ) -> Parts:
     """Background and motion of a time series, each frame from its own lines.
 
-    As `locally_low_rank`; ``low_rank`` and ``sparse`` are strengths relative to what the noise
-    asks for.
+    Motion has no mean over time: unlike the original, where either part can hold what never
+    changes, here the background does. As `locally_low_rank`; ``low_rank`` and ``sparse`` are
+    strengths relative to what the noise asks for.
 
     Raises
     ------
@@ -138,10 +152,10 @@ def low_rank_plus_sparse(
     _several(kspace)
     encode = frames(kspace, sampled, maps)
     seen, normal = encode.H(kspace), encode.N
-    noise = encode.H(white(kspace.shape, 1.0, seed))
+    noise = encode.H(white(kspace.shape, 1.0))
     deviation = float(np.sqrt(np.mean(np.abs(noise) ** 2)))
     edge = np.sqrt(noise[0].size) + np.sqrt(len(noise))
-    shrink_rank = singular_soft(LOW_RANK_SHARE * deviation * float(edge) * low_rank)
+    shrink_rank = singular_soft(GLOBAL_SHARE * deviation * float(edge) * low_rank)
     shrink = soft(SPARSE_SHARE * deviation / np.sqrt(2) * sparse)
     matrix = (len(noise), -1)
     # the second singular value of the zero-filled series stands for what is no background
@@ -157,15 +171,16 @@ def low_rank_plus_sparse(
         now = step * max(1.0, loud * FALL ** next(number))
         low = shrink_rank(both[0].reshape(matrix), now).reshape(both[0].shape)
         wave = scipy.fft.fft(both[1], axis=0, norm="ortho", workers=1)
-        moving = scipy.fft.ifft(shrink(wave, now), axis=0, norm="ortho", workers=1)
+        wave = shrink(wave, now)
+        wave[0] = 0
+        moving = scipy.fft.ifft(wave, axis=0, norm="ortho", workers=1)
         return np.stack([low, moving])
 
     # the same gradient twice: its Lipschitz constant doubles
     step = 1 / (2 * _power(maps))
     start = np.stack([seen, np.zeros_like(seen)])
-    found = fista(
-        gradient, proximal, start, step=step, n_iterations=n_iterations, tolerance=TOLERANCE
-    )
+    iterations = Iterations(n_iterations, n_steps_down(loud) + 2, TOLERANCE)
+    found = fista(gradient, proximal, start, step=step, iterations=iterations)
     return Parts(background=found[0], motion=found[1])
 
 
@@ -174,7 +189,7 @@ def _gram(wide: Array) -> Array:
     return product
 
 
-def _power(maps: Hybrid) -> float:
+def _power(maps: Maps) -> float:
     return float((np.abs(maps) ** 2).sum(axis=0).max())
 
 

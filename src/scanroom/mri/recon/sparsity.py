@@ -9,7 +9,7 @@ minimum of the data term and the penalty keeps the noise, far above it structure
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.fft
@@ -28,6 +28,7 @@ MEDIAN = float(np.sqrt(2 * np.log(2)))
 """Median magnitude of complex noise with unit deviation of each component (Rayleigh)."""
 
 
+@runtime_checkable
 class Penalty(Protocol):
     """What `compressed_sensing` needs of a penalty."""
 
@@ -110,9 +111,7 @@ class Wavelets:
             return self._narrow(self.transform.shrunk(self._wide(image[0]), thresholds, shift))[
                 None
             ]
-        found = each(
-            lambda i: self.transform.forward(self._wide(image[i]), shift), len(image)
-        )
+        found = each(lambda i: self.transform.forward(self._wide(image[i]), shift), len(image))
         shrink_groups(self.transform, found, thresholds)
         return np.stack(
             each(lambda i: self._narrow(self.transform.inverse(found[i], shift)), len(found))
@@ -133,7 +132,7 @@ class Variation:
     """Total (generalized) variation of every frame by itself."""
 
     SHARE = 0.6
-    """Unit over the deviation of the dual field, as `validation/mri_recon_sparse.py` finds it."""
+    """Unit over the deviation of the dual field, found on `validation/sparse_scenes.py`."""
 
     def __init__(self, shape: Shape, kind: Callable[[Shape], Callable[[Array, float], Array]]):
         self._maps = [kind(shape[1:]) for _ in range(shape[0])]
@@ -166,9 +165,7 @@ class Variation:
 
     def __call__(self, image: Images, strength: float) -> Images:
         """Apply the map frame by frame."""
-        return np.stack(
-            each(lambda i: self._maps[i](image[i], strength * self._unit), len(image))
-        )
+        return np.stack(each(lambda i: self._maps[i](image[i], strength * self._unit), len(image)))
 
 
 def _depth(n: int) -> int:

@@ -1,0 +1,5 @@
+"""Images to quantities."""
+
+from scanroom.mri.maps.model import Map
+
+__all__ = ["Map"]
