@@ -5,10 +5,10 @@ consistent where projecting its patches onto that space changes nothing. In the 
 by pixel, a matrix among the coils whose eigenvectors of eigenvalue one are the sensitivities: one
 set usually, several where the field of view folds or the field tears.
 
-The projection of a patch of ``k`` points of ``c`` coils is known from the centre's Gram matrix alone;
-what it does to an image hangs only on differences of places in the patch, so the matrices of all pixels
-are Fourier transforms of ``2 k - 1`` points along each axis, exact on any grid. Eigenvectors are found
-on a coarse grid and polished on the grid of the image.
+The projection of a patch of ``k`` points of ``c`` coils is known from the centre's Gram matrix
+alone; what it does to an image hangs only on differences of places in the patch, so the matrices of
+all pixels are Fourier transforms of ``2 k - 1`` points along each axis, exact on any grid.
+Eigenvectors are found on a coarse grid and polished on the grid of the image.
 
 References
 ----------
@@ -32,7 +32,7 @@ from scanroom.operators.threads import each, one_blas
 KERNEL = 6
 """Points of a patch along every axis that is encoded."""
 SIGNAL = 1e-3
-"""Share of the largest eigenvalue of the Gram matrix above which is signal, where noise is unknown."""
+"""Share of the largest eigenvalue of the Gram matrix that signal has, where noise is unknown."""
 CROP = 0.8
 """Eigenvalue below which a pixel is taken to hold nothing."""
 _COARSE = 4
@@ -54,7 +54,7 @@ class Sensitivities:
     eigenvalue: Float32[np.ndarray, "set z y x"]
 
     def cropped(self, least: float = CROP) -> Complex64[np.ndarray, "set coil z y x"]:
-        """Maps that are zero where the eigenvalue is below ``least``: nothing is looked for there."""
+        """Maps that are zero where the eigenvalue is below ``least``: nothing is sought there."""
         out: np.ndarray = self.maps * (self.eigenvalue >= least)[:, None]
         return out
 
@@ -81,16 +81,17 @@ def espirit(
     size = patch_size(centre.shape[1:], kernel)
     if not 1 <= n_sets <= len(centre):
         raise ProtocolError(
-            f"{n_sets} sets of sensitivities are asked for; there may be 1 to {len(centre)}, as many "
-            "as coils (scanroom.mri.recon.espirit). Ask for one or two."
+            f"{n_sets} sets of sensitivities are asked for; there may be 1 to {len(centre)}, as "
+            "many as coils (scanroom.mri.recon.espirit). Ask for one or two."
         )
     with one_blas():
         lags = _lags(_projection(centre, size, noise), len(centre), size)
     reference = _virtual_coil(centre)
-    coarse = tuple(
+    n_z, n_y, n_x = (
         1 if n == 1 else min(n, max(2 * (2 * k - 1), n // _COARSE))
         for n, k in zip(shape, size, strict=True)
     )
+    coarse = (n_z, n_y, n_x)
     if n_sets > 1 or coarse == shape:
         return _directly(lags, shape, reference, n_sets)
     first = _directly(lags, coarse, reference, 1).maps[0]
@@ -295,28 +296,10 @@ def _power(
     w = np.empty(n_coils, np.complex64)
     for y in range(n_y):
         for x in range(n_x):
-            pair = 0
-            for i in range(n_coils):
-                v[i] = vectors[i, y, x]
-                for j in range(i, n_coils):
-                    value = matrices[pair, y, x]
-                    matrix[i, j] = value
-                    matrix[j, i] = np.conj(value)
-                    pair += 1
+            _fetch(matrices[:, y, x], vectors[:, y, x], matrix, v)
             size = np.float32(0.0)
             for _ in range(n_steps):
-                for i in range(n_coils):
-                    total = np.complex64(0.0)
-                    for j in range(n_coils):
-                        total += matrix[i, j] * v[j]
-                    w[i] = total
-                size = np.float32(0.0)
-                for i in range(n_coils):
-                    size += w[i].real * w[i].real + w[i].imag * w[i].imag
-                size = np.sqrt(size)
-                scale = np.float32(1.0) / max(size, np.float32(1e-20))
-                for i in range(n_coils):
-                    v[i] = w[i] * scale
+                size = _power_step(matrix, v, w)
             total = np.complex64(0.0)
             for i in range(n_coils):
                 total += np.conj(reference[i]) * v[i]
@@ -325,3 +308,34 @@ def _power(
                 vectors[i, y, x] = v[i] * turn
             values[y, x] = size
     return values
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _fetch(pairs: np.ndarray, vector: np.ndarray, matrix: np.ndarray, v: np.ndarray) -> None:
+    """Gather one pixel's whole matrix and its vector."""
+    pair = 0
+    for i in range(len(v)):
+        v[i] = vector[i]
+        for j in range(i, len(v)):
+            matrix[i, j] = pairs[pair]
+            matrix[j, i] = np.conj(pairs[pair])
+            pair += 1
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _power_step(matrix: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.float32:
+    """Multiply ``v`` by the matrix and make it a unit vector again; by how much it grew."""
+    size = np.float32(0.0)
+    for i in range(len(v)):
+        total = np.complex64(0.0)
+        for j in range(len(v)):
+            total += matrix[i, j] * v[j]
+        w[i] = total
+        size += total.real * total.real + total.imag * total.imag
+    size = np.sqrt(size)
+    scale = np.float32(1.0) / max(size, np.float32(1e-20))
+    for i in range(len(v)):
+        v[i] = w[i] * scale
+    return size

@@ -1,14 +1,15 @@
 """GRAPPA: missing lines from their measured neighbours in all coils, by weights the centre taught.
 
 One set of neighbours serves all missing lines of a cell of the lattice, so calibration is one Gram
-matrix and one Cholesky factorisation. Along the readout the weights are a short convolution: in hybrid
-space (image along x) they are a small matrix for each x, and filling is one matrix product per x.
+matrix and one Cholesky factorisation. Along the readout the weights are a short convolution: in
+hybrid space (image along x) they are a small matrix for each x, and filling is one matrix product
+per x.
 
 References
 ----------
-M. A. Griswold et al., Magn. Reson. Med. 47, 1202 (2002), doi:10.1002/mrm.10171; F. A. Breuer et al.,
-Magn. Reson. Med. 53, 684 (2005), doi:10.1002/mrm.20401 (lattices in two directions); F. A. Breuer et al.,
-Magn. Reson. Med. 62, 739 (2009), doi:10.1002/mrm.22066 (noise).
+M. A. Griswold et al., Magn. Reson. Med. 47, 1202 (2002), doi:10.1002/mrm.10171; F. A. Breuer et
+al., Magn. Reson. Med. 53, 684 (2005), doi:10.1002/mrm.20401 (lattices in two directions); F. A.
+Breuer et al., Magn. Reson. Med. 62, 739 (2009), doi:10.1002/mrm.22066 (noise).
 """
 
 from dataclasses import dataclass
@@ -111,8 +112,8 @@ class Kernel:
     def gfactor(self, maps: Hybrid) -> Float32[np.ndarray, "z y x"]:
         """Geometry factor of the image that ``maps``, of unit norm, combine; centre not counted.
 
-        The noise of such an image is ``sqrt(R) g`` where that of all lines measured is one. Lines of
-        the centre that were measured beside the lattice make it less.
+        The noise of such an image is ``sqrt(R) g`` where that of all lines measured is one. Lines
+        of the centre that were measured beside the lattice make it less.
         """
         n_coils, n_z, n_y, n_x = maps.shape
         at_x = self.at_x(n_x)
@@ -197,8 +198,8 @@ def _learned(
     n_places = int(np.prod(np.maximum(last - first, 0))) * (n_x - 2 * half)
     if n_places < n_unknown:
         raise ProtocolError(
-            f"the fully sampled centre of {n_z} x {n_y} lines gives {max(n_places, 0)} equations for "
-            f"{n_unknown} weights of a GRAPPA kernel; it needs as many or more "
+            f"the fully sampled centre of {n_z} x {n_y} lines gives {max(n_places, 0)} equations "
+            f"for {n_unknown} weights of a GRAPPA kernel; it needs as many or more "
             "(scanroom.mri.recon.grappa). Measure more central lines, or use cg-sense."
         )
 

@@ -7,17 +7,12 @@ Conjugate-gradient SENSE (Pruessmann, Weiger, Boernert, Boesiger, Magn. Reson. M
 import numpy as np
 from jaxtyping import Bool, Complex64
 
+from scanroom.mri.recon.sense import N_ITERATIONS, TOLERANCE, cg_sense
 from scanroom.mri.recon.sensitivities import sensitivities
-from scanroom.operators.coils import coils
-from scanroom.operators.fourier import fourier, resize, to_image, to_kspace
-from scanroom.operators.sampling import weighted
-from scanroom.operators.solvers import conjugate_gradients
+from scanroom.operators.fourier import resize, to_image, to_kspace
 
 MIN_CENTRE = 8
 """Fewest fully sampled central lines that tell sensitivities."""
-N_ITERATIONS = 30
-TOLERANCE = 3e-4
-"""Relative residual at which iterations stop, before they amplify noise."""
 UNFOLDED = "missing lines filled by CG-SENSE; noise varies with the geometry factor"
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
@@ -55,17 +50,10 @@ def centre_maps(kspace: Hybrid, sampled: Sampled) -> Hybrid:
 
 def sense(kspace: Hybrid, sampled: Sampled, maps: Hybrid) -> Complex64[np.ndarray, "z y x"]:
     """Find the image that, seen by the coils, best explains the lines measured."""
-    encode = (
-        weighted(sampled[None, :, :, None], kspace.shape)
-        @ fourier(kspace.shape, (1, 2))
-        @ coils(maps)
+    image: np.ndarray = cg_sense(
+        kspace, sampled, maps, n_iterations=N_ITERATIONS, tolerance=TOLERANCE
     )
-    return conjugate_gradients(
-        lambda image: encode.H(encode(image)),
-        encode.H(kspace),
-        n_iterations=N_ITERATIONS,
-        tolerance=TOLERANCE,
-    )
+    return image
 
 
 def unfolded(

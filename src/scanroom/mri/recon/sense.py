@@ -1,11 +1,12 @@
 """SENSE: the image that, seen by the coils, best explains the lines measured.
 
-K-space is hybrid: transformed along the readout, which is always fully sampled, so every place along
-it is a problem of its own - a line of a 2-D scan, a plane of a 3-D one. Each has its own conjugate
-gradients, stopped by its own residual; a few at a time, all their coils stay in a core's cache.
+K-space is hybrid: transformed along the readout, which is always fully sampled, so every place
+along it is a problem of its own - a line of a 2-D scan, a plane of a 3-D one. Each has its own
+conjugate gradients, stopped by its own residual; a few at a time, all their coils stay in a core's
+cache.
 
-Where whole lines are left out at regular distances R pixels lie upon each other, and the solution is
-one small inverse per pixel, with the exact noise of the image beside it: the geometry factor.
+Where whole lines are left out at regular distances R pixels lie upon each other, and the solution
+is one small inverse per pixel, with the exact noise of the image beside it: the geometry factor.
 
 References
 ----------
@@ -59,7 +60,8 @@ def cg_sense(
     """Solve ``(A^H A + regularisation) image = A^H kspace`` for any pattern of lines.
 
     ``kspace`` has k along z and y and image along x, orthonormal; what was not measured counts for
-    nothing, whatever stands there. Returns ``z y x``, with a leading axis of sets where maps have one.
+    nothing, whatever stands there. Returns ``z y x``, with a leading axis of sets where maps have
+    one.
 
     Raises
     ------
@@ -69,8 +71,8 @@ def cg_sense(
     if not sampled.any() or regularisation < 0 or n_iterations < 1 or not 0 <= tolerance < 1:
         raise ProtocolError(
             f"CG-SENSE got {int(sampled.sum())} measured lines, a regularisation of "
-            f"{regularisation:g}, {n_iterations} iterations, a tolerance of {tolerance:g}; it needs one "
-            "or more, 0 or more, 1 or more, 0 to 1 (scanroom.mri.recon.sense). Correct it."
+            f"{regularisation:g}, {n_iterations} iterations, tolerance {tolerance:g}; it needs "
+            "one or more, 0 or more, 1 or more, 0 to 1 (scanroom.mri.recon.sense). Correct it."
         )
     several = maps.ndim == kspace.ndim + 1
     sets = maps if several else maps[None]
@@ -147,7 +149,8 @@ def _solved(task: _Task, part: slice) -> Complex64[np.ndarray, "set z y x"]:
 def _powers(array: Complex64[np.ndarray, "x ..."]) -> np.ndarray:
     flat = array.reshape(len(array), -1)
     power: np.ndarray = np.einsum("ij,ij->i", flat.real, flat.real, dtype=np.float64)
-    return power + np.einsum("ij,ij->i", flat.imag, flat.imag, dtype=np.float64)
+    power += np.einsum("ij,ij->i", flat.imag, flat.imag, dtype=np.float64)
+    return power
 
 
 @njit(cache=True, nogil=True)
@@ -256,10 +259,10 @@ def unfold(
     lattice = regular(sampled)
     folds = 0 if lattice is None else int(lattice[0, 0] * lattice[1, 1])
     if lattice is None or folds > len(maps):
+        what = "make no lattice" if lattice is None else f"fold {folds} times"
         raise ProtocolError(
-            f"the measured lines {'make no lattice' if lattice is None else f'fold {folds} times'}; "
-            f"SENSE unfolds lattices that divide the grid, up to {len(maps)} times with "
-            f"{len(maps)} coils (scanroom.mri.recon.sense). Use cg-sense."
+            f"the measured lines {what}; SENSE unfolds lattices that divide the grid, up to "
+            f"{len(maps)} times with {len(maps)} coils (scanroom.mri.recon.sense). Use cg-sense."
         )
     data = kspace * sampled[None, :, :, None]
     folded = fourier(kspace.shape, (1, 2)).H(data)
