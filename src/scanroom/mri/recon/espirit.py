@@ -5,10 +5,11 @@ consistent where projecting its patches onto that space changes nothing. In the 
 by pixel, a matrix among the coils whose eigenvectors of eigenvalue one are the sensitivities: one
 set usually, several where the field of view folds or the field tears.
 
-The projection of a patch of ``k`` points of ``c`` coils is known from the centre's Gram matrix
-alone; what it does to an image hangs only on differences of places in the patch, so the matrices of
-all pixels are Fourier transforms of ``2 k - 1`` points along each axis, exact on any grid.
-Eigenvectors are found on a coarse grid and polished on the grid of the image.
+The projection of a patch of ``k`` points along each axis is known from the centre's Gram matrix alone;
+what it does to an image hangs only on differences of places in the patch, so the matrices of all
+pixels are Fourier transforms of ``2 k - 1`` points along each axis, exact on any grid. Eigenvectors
+are found on a coarse grid and polished on that of the image, some rows of it at a time: memory is
+the maps and little more.
 
 References
 ----------
@@ -21,23 +22,23 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-import scipy.fft
 import scipy.linalg
-from jaxtyping import Complex64, Complex128, Float32
+from jaxtyping import Complex64, Complex128, Float32, Int
 from numba import njit
 
 from scanroom.core.errors import ProtocolError
 from scanroom.operators.threads import each, one_blas
 
-KERNEL = 6
-"""Points of a patch along every axis that is encoded."""
-SIGNAL = 1e-3
-"""Share of the largest eigenvalue of the Gram matrix that signal has, where noise is unknown."""
+KERNEL = {1: 6, 2: 6, 3: 5}
+"""Points of a patch along every axis that is encoded, by the number of such axes."""
+SIGNAL = 3e-4
+"""Share of the Gram matrix's largest eigenvalue below which nothing is taken for signal."""
 CROP = 0.8
 """Eigenvalue below which a pixel is taken to hold nothing."""
 _COARSE = 4
-_POWER_STEPS, _POLISH_STEPS = 24, 3
-_PLANES = 8
+_POWER_STEPS, _POLISH_STEPS = 30, 4
+_CACHE = 1 << 20
+"""Bytes of matrices that are worked on at a time."""
 
 Centre = Complex64[np.ndarray, "coil z y x"]
 Grid = tuple[int, int, int]
@@ -54,8 +55,19 @@ class Sensitivities:
     eigenvalue: Float32[np.ndarray, "set z y x"]
 
     def cropped(self, least: float = CROP) -> Complex64[np.ndarray, "set coil z y x"]:
-        """Maps that are zero where the eigenvalue is below ``least``: nothing is sought there."""
+        """Maps that are zero where the eigenvalue is below ``least``: nothing is looked for there."""
         out: np.ndarray = self.maps * (self.eigenvalue >= least)[:, None]
+        return out
+
+    def softened(self, least: float = CROP) -> Complex64[np.ndarray, "set coil z y x"]:
+        """Maps that fade from 1 to 0 as the eigenvalue falls from 1 to ``least``.
+
+        The image of softened maps, weighed by their norm once more, has no hard edge where the
+        object ends.
+        """
+        rise = np.clip((self.eigenvalue - least) / (1 - least), 0, 1)
+        weight = (rise * rise * (3 - 2 * rise)).astype(np.float32)
+        out: np.ndarray = self.maps * weight[:, None]
         return out
 
 
@@ -63,7 +75,7 @@ def espirit(
     centre: Centre,
     shape: Grid,
     *,
-    kernel: int = KERNEL,
+    kernel: int | None = None,
     n_sets: int = 1,
     noise: float | None = None,
 ) -> Sensitivities:
@@ -81,24 +93,27 @@ def espirit(
     size = patch_size(centre.shape[1:], kernel)
     if not 1 <= n_sets <= len(centre):
         raise ProtocolError(
-            f"{n_sets} sets of sensitivities are asked for; there may be 1 to {len(centre)}, as "
-            "many as coils (scanroom.mri.recon.espirit). Ask for one or two."
+            f"{n_sets} sets of sensitivities are asked for; there may be 1 to {len(centre)}, as many "
+            "as coils (scanroom.mri.recon.espirit). Ask for one or two."
         )
     with one_blas():
         lags = _lags(_projection(centre, size, noise), len(centre), size)
     reference = _virtual_coil(centre)
-    n_z, n_y, n_x = (
+    coarse = tuple(
         1 if n == 1 else min(n, max(2 * (2 * k - 1), n // _COARSE))
         for n, k in zip(shape, size, strict=True)
     )
-    coarse = (n_z, n_y, n_x)
-    if n_sets > 1 or coarse == shape:
-        return _directly(lags, shape, reference, n_sets)
-    first = _directly(lags, coarse, reference, 1).maps[0]
-    return _polished(lags, shape, first, reference)
+    start = np.zeros((n_sets, len(centre), 1, 1, 1), np.complex64)
+    start[0, :, 0, 0, 0] = reference
+    for number in range(1, n_sets):  # any start that is no multiple of another's
+        start[number, :, 0, 0, 0] = np.roll(reference, number) * np.exp(1j * np.arange(len(centre)))
+    first = _eigenvectors(lags, (coarse[0], coarse[1], coarse[2]), start, reference, _POWER_STEPS)
+    if coarse == shape:
+        return first
+    return _eigenvectors(lags, shape, first.maps, reference, _POLISH_STEPS)
 
 
-def patch_size(centre: tuple[int, ...], kernel: int = KERNEL) -> Grid:
+def patch_size(centre: tuple[int, ...], kernel: int | None = None) -> Grid:
     """Extent of a patch (z, y, x): one along axes that are not encoded.
 
     Raises
@@ -106,6 +121,8 @@ def patch_size(centre: tuple[int, ...], kernel: int = KERNEL) -> Grid:
     ProtocolError
         If the centre is too small.
     """
+    n_axes = sum(n > 1 for n in centre)
+    kernel = kernel or KERNEL[max(n_axes, 1)]
     size = tuple(1 if n == 1 else kernel for n in centre)
     if any(n < k + k // 2 for n, k in zip(centre, size, strict=True)) or max(size) == 1:
         raise ProtocolError(
@@ -169,173 +186,162 @@ def _virtual_coil(centre: Centre) -> Complex64[np.ndarray, " coil"]:
     return vector.astype(np.complex64)
 
 
-def _transform(
-    lags: Complex64[np.ndarray, "coil coil lz ly lx"], shape: Grid, z: int
-) -> Complex64[np.ndarray, "pair y x"]:
-    """Matrices of one plane of pixels, their upper triangle (they are Hermitian)."""
-    n_coils, extent = len(lags), lags.shape[2:]
-    upper = np.triu_indices(n_coils)
-    half = extent[0] // 2
-    place = (z - shape[0] // 2) / shape[0]
-    turn = np.exp(2j * np.pi * place * (np.arange(extent[0]) - half)).astype(np.complex64)
-    plane = np.einsum("pzyx,z->pyx", lags[upper], turn) if extent[0] > 1 else lags[upper][:, 0]
-    grid = np.zeros((len(plane), shape[1], shape[2]), np.complex64)
-    # lag 0 at index 0; image index 0 is the centre n // 2 after the shift by signs below
-    for axis_lags, n in ((extent[1], shape[1]), (extent[2], shape[2])):
-        if axis_lags > n:
-            raise ProtocolError(
-                f"a patch's {axis_lags} lags do not fit a grid of {n} points "
-                "(scanroom.mri.recon.espirit). Ask for a smaller kernel."
-            )
-    rows = (np.arange(extent[1]) - extent[1] // 2) % shape[1]
-    columns = (np.arange(extent[2]) - extent[2] // 2) % shape[2]
-    signs_y = _centre_turn(extent[1], shape[1])
-    signs_x = _centre_turn(extent[2], shape[2])
-    grid[:, rows[:, None], columns[None, :]] = plane * (signs_y[:, None] * signs_x[None, :])
-    out: np.ndarray = scipy.fft.ifft2(grid, norm="forward", overwrite_x=True, workers=1)
-    return out
-
-
-def _centre_turn(n_lags: int, n: int) -> Complex64[np.ndarray, " lag"]:
-    """Phase that puts the origin at index ``n // 2``."""
-    lag = np.arange(n_lags) - n_lags // 2
-    turn: np.ndarray = np.exp(-2j * np.pi * lag * (n // 2) / n).astype(np.complex64)
-    return turn
-
-
-def _directly(
+def _eigenvectors(
     lags: Complex64[np.ndarray, "coil coil lz ly lx"],
     shape: Grid,
+    start: Complex64[np.ndarray, "set coil _ _ _"],
     reference: Complex64[np.ndarray, " coil"],
-    n_sets: int,
+    n_steps: int,
 ) -> Sensitivities:
-    """Eigenvectors of every pixel: by power iteration for one set, all of them for several."""
-    n_coils = len(lags)
+    """Power steps in every pixel of a grid, from ``start`` on any coarser one."""
+    n_sets, n_coils = start.shape[:2]
+    upper = lags[np.triu_indices(n_coils)]  # the matrices are Hermitian
+    waves = [_waves(n, n_lags) for n, n_lags in zip(shape, lags.shape[2:], strict=True)]
+    along = np.matmul(upper, waves[2].T)  # pair lz ly x
     maps = np.empty((n_sets, n_coils, *shape), np.complex64)
     values = np.empty((n_sets, *shape), np.float32)
+    n_rows = int(np.clip(_CACHE // (8 * len(upper) * shape[2]), 1, shape[1]))
+    n_parts = -(-shape[1] // n_rows)
 
-    def plane(z: int) -> None:
-        matrices = _transform(lags, shape, z)
-        if n_sets == 1:
-            vectors = np.tile(reference[:, None, None], (1, *shape[1:]))
-            values[0, z] = _power(matrices, vectors, reference, _POWER_STEPS)
-            maps[0, :, z] = vectors
-        else:
-            _all(matrices, reference, maps[:, :, z], values[:, z])
+    def rows(item: int) -> None:
+        z, part = divmod(item, n_parts)
+        y = slice(part * n_rows, min((part + 1) * n_rows, shape[1]))
+        plane = np.einsum("pzyx,z->pyx", along, waves[0][z])
+        matrices = np.matmul(waves[1][y], plane)
+        vectors = _interpolated(start, shape, z, np.arange(y.start, y.stop))
+        _power(matrices, vectors, reference, n_steps, values[:, z, y])
+        maps[:, :, z, y] = vectors
 
-    each(plane, shape[0])
+    each(rows, shape[0] * n_parts)
     return Sensitivities(maps=maps, eigenvalue=values)
 
 
-def _polished(
-    lags: Complex64[np.ndarray, "coil coil lz ly lx"],
-    shape: Grid,
-    coarse: Complex64[np.ndarray, "coil z y x"],
-    reference: Complex64[np.ndarray, " coil"],
-) -> Sensitivities:
-    """Start from the coarse maps; a few power steps on the fine grid do the rest."""
-    maps = np.empty((len(coarse), *shape), np.complex64)
-    values = np.empty(shape, np.float32)
-
-    def planes(block: int) -> None:
-        for z in range(block * _PLANES, min((block + 1) * _PLANES, shape[0])):
-            matrices = _transform(lags, shape, z)
-            vectors = _interpolated(coarse, shape, z)
-            values[z] = _power(matrices, vectors, reference, _POLISH_STEPS)
-            maps[:, z] = vectors
-
-    each(planes, -(-shape[0] // _PLANES))
-    return Sensitivities(maps=maps[None], eigenvalue=values[None])
+def _waves(n: int, n_lags: int) -> Complex64[np.ndarray, "pixel lag"]:
+    """Waves of the differences of places in a patch, in every pixel of an axis."""
+    place, lag = np.arange(n) - n // 2, np.arange(n_lags) - n_lags // 2
+    wave: np.ndarray = np.exp(2j * np.pi * np.outer(place, lag) / n).astype(np.complex64)
+    return wave
 
 
 def _interpolated(
-    coarse: Complex64[np.ndarray, "coil z y x"], shape: Grid, z: int
-) -> Complex64[np.ndarray, "coil y x"]:
+    coarse: Complex64[np.ndarray, "set coil z y x"],
+    shape: Grid,
+    z: int,
+    rows: Int[np.ndarray, " row"],
+) -> Complex64[np.ndarray, "set coil row x"]:
     """Straight lines between the nodes of the coarse grid, origins together."""
-    plane = coarse
-    for axis, at in ((1, np.array([z])), (2, np.arange(shape[1])), (3, np.arange(shape[2]))):
-        n, fine = coarse.shape[axis], shape[axis - 1]
+    part = coarse
+    for axis, at in ((2, np.array([z])), (3, rows), (4, np.arange(shape[2]))):
+        n, fine = coarse.shape[axis], shape[axis - 2]
         place = np.clip((at - fine // 2) * (n / fine) + n // 2, 0, n - 1)
         low = np.minimum(place.astype(int), max(n - 2, 0))
-        share = (place - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
-        high = np.minimum(low + 1, n - 1)
-        plane = plane.take(low, axis) * (1 - share) + plane.take(high, axis) * share
-    return np.ascontiguousarray(plane[:, 0])
-
-
-def _all(
-    matrices: Complex64[np.ndarray, "pair y x"],
-    reference: Complex64[np.ndarray, " coil"],
-    maps: Complex64[np.ndarray, "set coil y x"],
-    values: Float32[np.ndarray, "set y x"],
-) -> None:
-    """Several sets: every matrix in full."""
-    n_coils = len(reference)
-    whole = np.zeros((*matrices.shape[1:], n_coils, n_coils), np.complex64)
-    for pair, (row, column) in enumerate(zip(*np.triu_indices(n_coils), strict=True)):
-        whole[..., column, row] = matrices[pair].conj()
-    power, vectors = np.linalg.eigh(whole)
-    for number in range(len(maps)):
-        vector = vectors[..., -1 - number]
-        turn = vector @ reference.conj()
-        vector = vector * np.exp(-1j * np.angle(turn))[..., None]
-        maps[number] = vector.transpose(2, 0, 1)
-        values[number] = power[..., -1 - number]
+        share = (place - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(5)])
+        lower, higher = part.take(low, axis), part.take(np.minimum(low + 1, n - 1), axis)
+        part = lower + share * (higher - lower)
+    return np.ascontiguousarray(part[:, :, 0])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
 def _power(
-    matrices: np.ndarray, vectors: np.ndarray, reference: np.ndarray, n_steps: int
-) -> np.ndarray:
-    """Power steps in every pixel, in place; the eigenvalue. Phase against ``reference``."""
-    n_coils, n_y, n_x = vectors.shape
-    values = np.empty((n_y, n_x), np.float32)
-    matrix = np.empty((n_coils, n_coils), np.complex64)
-    v = np.empty(n_coils, np.complex64)
-    w = np.empty(n_coils, np.complex64)
+    matrices: np.ndarray,
+    vectors: np.ndarray,
+    reference: np.ndarray,
+    n_steps: int,
+    values: np.ndarray,
+) -> None:
+    """Power steps in some rows of pixels, in place, sets kept orthogonal; phase by ``reference``.
+
+    ``matrices`` are upper triangles ``pair y x``, ``vectors`` are ``set coil y x``. Pixels of a row
+    go side by side through vector instructions.
+    """
+    n_sets, n_coils, n_y, n_x = vectors.shape
+    tiny = np.float32(1e-20)
+    real = np.empty((n_coils * (n_coils + 1) // 2, n_x), np.float32)
+    imag = np.empty_like(real)
+    v_real = np.empty((n_sets, n_coils, n_x), np.float32)
+    v_imag = np.empty_like(v_real)
+    w_real, w_imag = np.empty((n_coils, n_x), np.float32), np.empty((n_coils, n_x), np.float32)
+    size = np.empty(n_x, np.float32)
+    over_real, over_imag = np.empty(n_x, np.float32), np.empty(n_x, np.float32)
     for y in range(n_y):
-        for x in range(n_x):
-            _fetch(matrices[:, y, x], vectors[:, y, x], matrix, v)
-            size = np.float32(0.0)
-            for _ in range(n_steps):
-                size = _power_step(matrix, v, w)
-            total = np.complex64(0.0)
-            for i in range(n_coils):
-                total += np.conj(reference[i]) * v[i]
-            turn = np.conj(total) / max(np.abs(total), np.float32(1e-20))
-            for i in range(n_coils):
-                vectors[i, y, x] = v[i] * turn
-            values[y, x] = size
-    return values
+        for pair in range(len(real)):
+            for x in range(n_x):
+                real[pair, x] = matrices[pair, y, x].real
+                imag[pair, x] = matrices[pair, y, x].imag
+        for s in range(n_sets):
+            for c in range(n_coils):
+                for x in range(n_x):
+                    v_real[s, c, x] = vectors[s, c, y, x].real
+                    v_imag[s, c, x] = vectors[s, c, y, x].imag
+        for _ in range(n_steps):
+            for s in range(n_sets):
+                _product(real, imag, v_real[s], v_imag[s], w_real, w_imag)
+                for t in range(s):  # what lies along sets before this one belongs to them
+                    _overlap(v_real[t], v_imag[t], w_real, w_imag, over_real, over_imag)
+                    for c in range(n_coils):
+                        for x in range(n_x):
+                            a, b = v_real[t, c, x], v_imag[t, c, x]
+                            w_real[c, x] -= a * over_real[x] - b * over_imag[x]
+                            w_imag[c, x] -= a * over_imag[x] + b * over_real[x]
+                size[:] = 0
+                for c in range(n_coils):
+                    for x in range(n_x):
+                        size[x] += w_real[c, x] * w_real[c, x] + w_imag[c, x] * w_imag[c, x]
+                for x in range(n_x):
+                    values[s, y, x] = np.sqrt(size[x])
+                    size[x] = np.float32(1) / max(values[s, y, x], tiny)
+                for c in range(n_coils):
+                    for x in range(n_x):
+                        v_real[s, c, x] = w_real[c, x] * size[x]
+                        v_imag[s, c, x] = w_imag[c, x] * size[x]
+        for s in range(n_sets):
+            w_real[:] = 0
+            for c in range(n_coils):
+                w_real[c, :] = reference[c].real
+                w_imag[c, :] = reference[c].imag
+            _overlap(w_real, w_imag, v_real[s], v_imag[s], over_real, over_imag)
+            for x in range(n_x):
+                length = np.sqrt(over_real[x] * over_real[x] + over_imag[x] * over_imag[x])
+                turn = (
+                    np.complex64(complex(over_real[x], -over_imag[x])) / length
+                    if length > tiny
+                    else np.complex64(1)
+                )
+                for c in range(n_coils):
+                    vectors[s, c, y, x] = complex(v_real[s, c, x], v_imag[s, c, x]) * turn
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _fetch(pairs: np.ndarray, vector: np.ndarray, matrix: np.ndarray, v: np.ndarray) -> None:
-    """Gather one pixel's whole matrix and its vector."""
+def _product(real, imag, v_real, v_imag, w_real, w_imag):
+    """Multiply every pixel's Hermitian matrix by its vector."""
+    n_coils, n_x = v_real.shape
+    w_real[:] = 0
+    w_imag[:] = 0
     pair = 0
-    for i in range(len(v)):
-        v[i] = vector[i]
-        for j in range(i, len(v)):
-            matrix[i, j] = pairs[pair]
-            matrix[j, i] = np.conj(pairs[pair])
+    for i in range(n_coils):
+        for x in range(n_x):
+            w_real[i, x] += real[pair, x] * v_real[i, x]
+            w_imag[i, x] += real[pair, x] * v_imag[i, x]
+        pair += 1
+        for j in range(i + 1, n_coils):
+            for x in range(n_x):
+                a, b = real[pair, x], imag[pair, x]
+                w_real[i, x] += a * v_real[j, x] - b * v_imag[j, x]
+                w_imag[i, x] += a * v_imag[j, x] + b * v_real[j, x]
+                w_real[j, x] += a * v_real[i, x] + b * v_imag[i, x]
+                w_imag[j, x] += a * v_imag[i, x] - b * v_real[i, x]
             pair += 1
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _power_step(matrix: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.float32:
-    """Multiply ``v`` by the matrix and make it a unit vector again; by how much it grew."""
-    size = np.float32(0.0)
-    for i in range(len(v)):
-        total = np.complex64(0.0)
-        for j in range(len(v)):
-            total += matrix[i, j] * v[j]
-        w[i] = total
-        size += total.real * total.real + total.imag * total.imag
-    size = np.sqrt(size)
-    scale = np.float32(1.0) / max(size, np.float32(1e-20))
-    for i in range(len(v)):
-        v[i] = w[i] * scale
-    return size
+def _overlap(a_real, a_imag, b_real, b_imag, out_real, out_imag):
+    """Add up conj(a) b over coils."""
+    out_real[:] = 0
+    out_imag[:] = 0
+    for c in range(len(a_real)):
+        for x in range(a_real.shape[1]):
+            out_real[x] += a_real[c, x] * b_real[c, x] + a_imag[c, x] * b_imag[c, x]
+            out_imag[x] += a_real[c, x] * b_imag[c, x] - a_imag[c, x] * b_real[c, x]

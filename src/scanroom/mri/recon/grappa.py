@@ -1,15 +1,14 @@
 """GRAPPA: missing lines from their measured neighbours in all coils, by weights the centre taught.
 
 One set of neighbours serves all missing lines of a cell of the lattice, so calibration is one Gram
-matrix and one Cholesky factorisation. Along the readout the weights are a short convolution: in
-hybrid space (image along x) they are a small matrix for each x, and filling is one matrix product
-per x.
+matrix and one Cholesky factorisation. Along the readout the weights are a short convolution: in hybrid
+space (image along x) they are a small matrix for each x, and filling is one matrix product per x.
 
 References
 ----------
-M. A. Griswold et al., Magn. Reson. Med. 47, 1202 (2002), doi:10.1002/mrm.10171; F. A. Breuer et
-al., Magn. Reson. Med. 53, 684 (2005), doi:10.1002/mrm.20401 (lattices in two directions); F. A.
-Breuer et al., Magn. Reson. Med. 62, 739 (2009), doi:10.1002/mrm.22066 (noise).
+M. A. Griswold et al., Magn. Reson. Med. 47, 1202 (2002), doi:10.1002/mrm.10171; F. A. Breuer et al.,
+Magn. Reson. Med. 53, 684 (2005), doi:10.1002/mrm.20401 (lattices in two directions); F. A. Breuer et al.,
+Magn. Reson. Med. 62, 739 (2009), doi:10.1002/mrm.22066 (noise).
 """
 
 from dataclasses import dataclass
@@ -27,9 +26,9 @@ from scanroom.operators.threads import each, one_blas
 ALONG = 5
 """Points of the kernel along the readout."""
 SOURCES = {1: 4, 2: 12}
-"""Measured neighbours, by the number of directions that are accelerated."""
-REGULARISATION = 1e-4
-"""Added to the Gram matrix, as a share of its mean diagonal."""
+"""Most measured neighbours, by the number of directions that are accelerated."""
+_CAUTION = 4.0
+"""Regularisation over the ratio of noise to signal: weights learned in the centre serve all of k-space."""
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
 Sampled = Bool[np.ndarray, "z y"]
@@ -112,8 +111,8 @@ class Kernel:
     def gfactor(self, maps: Hybrid) -> Float32[np.ndarray, "z y x"]:
         """Geometry factor of the image that ``maps``, of unit norm, combine; centre not counted.
 
-        The noise of such an image is ``sqrt(R) g`` where that of all lines measured is one. Lines
-        of the centre that were measured beside the lattice make it less.
+        The noise of such an image is ``sqrt(R) g`` where that of all lines measured is one. Lines of
+        the centre that were measured beside the lattice make it less.
         """
         n_coils, n_z, n_y, n_x = maps.shape
         at_x = self.at_x(n_x)
@@ -145,27 +144,67 @@ def calibrate(
     sampled: Sampled,
     lattice: Lattice,
     *,
-    along: int = ALONG,
+    centre: Hybrid | None = None,
     n_sources: int | None = None,
-    regularisation: float = REGULARISATION,
+    regularisation: float | None = None,
+    noise: float = 1.0,
 ) -> Kernel:
     """Learn the weights of a lattice from the fully sampled centre of hybrid k-space.
+
+    ``centre`` is such a centre of another scan of the same coils and field of view, where there is
+    one. A kernel spans at most half of it, so that it is seen in many places. The regularisation is a
+    share of the mean diagonal of the Gram matrix. Where none is given it is that which weighs
+    ``noise``, the standard deviation of real and imaginary part of a sample (1 after prewhitening,
+    0 where unknown), as all of k-space has it against its signal - the centre is far brighter -
+    and to it is added the share of the targets' energy that the weights do not predict.
 
     Raises
     ------
     ProtocolError
         If the centre is too small for the kernel.
     """
-    centre = kspace[(slice(None), *centre_block(sampled))]
-    n_directions = (lattice.step_z > 1) + (lattice.step_y > 1)
-    sources = _sources(lattice, sampled.shape, n_sources or SOURCES[max(n_directions, 1)])
+    block = centre_block(sampled)
+    known = kspace[(slice(None), *block)] if centre is None else centre
+    sources = _sources(lattice, sampled.shape, n_sources or _count(lattice, known.shape[1:3]))
     targets = np.array(
         [(z, y) for z in range(lattice.step_z) for y in range(lattice.step_y) if z or y]
     )
-    along = along if kspace.shape[-1] >= 2 * along else 1
+    along = ALONG if kspace.shape[-1] >= 2 * ALONG else 1
     with one_blas():
-        weights = _learned(centre, sources, targets, along, regularisation)
-    return Kernel(lattice=lattice, sources=sources, targets=targets, weights=weights)
+        gram, right, energy = _equations(known, sources, targets, along)
+        share = regularisation
+        if share is None:
+            share = _noise_share(kspace, sampled, block, noise) if noise > 0 else 0.0
+            share += _misfit(gram, right, energy, share)
+        weights = _ridge(gram, right, share)
+    n_coils = len(kspace)
+    shape = (along, len(sources), n_coils, len(targets), n_coils)
+    return Kernel(
+        lattice=lattice, sources=sources, targets=targets, weights=weights.reshape(shape)
+    )
+
+
+def _count(lattice: Lattice, centre: tuple[int, ...]) -> int:
+    """How many neighbours span no more than half of the centre; two at least in each direction."""
+    if lattice.step_z > 1 and lattice.step_y > 1:
+        return SOURCES[2]
+    fits = (max(centre) // 2 - 1) // max(lattice.step_z, lattice.step_y) + 1
+    return int(np.clip(fits // 2 * 2, 2, SOURCES[1]))
+
+
+def _noise_share(
+    kspace: Hybrid, sampled: Sampled, block: tuple[slice, slice], noise: float
+) -> float:
+    """Noise over signal power of all k-space, by the lines that were measured, times a caution."""
+    power = np.einsum("czyx,czyx->zy", kspace.real, kspace.real)
+    power += np.einsum("czyx,czyx->zy", kspace.imag, kspace.imag)
+    power = power / (kspace.shape[0] * kspace.shape[3])
+    outside = sampled.copy()
+    outside[block] = False
+    around = power[outside].mean() if outside.any() else 0.0
+    whole = power[block].sum() + (sampled.size - power[block].size) * around
+    floor = 2 * noise**2
+    return float(_CAUTION * floor / max(whole / sampled.size - floor, 0.1 * floor))
 
 
 def _sources(lattice: Lattice, shape: tuple[int, ...], n: int) -> Places:
@@ -185,10 +224,10 @@ def _sources(lattice: Lattice, shape: tuple[int, ...], n: int) -> Places:
     return chosen
 
 
-def _learned(
-    centre: Hybrid, sources: Places, targets: Places, along: int, regularisation: float
-) -> Complex64[np.ndarray, "along source coil target coil"]:
-    """Least squares over every place of the centre where sources and targets all lie within."""
+def _equations(
+    centre: Hybrid, sources: Places, targets: Places, along: int
+) -> tuple[Complex64[np.ndarray, "n n"], Complex64[np.ndarray, "n k"], float]:
+    """Gram matrix, right side and energy of the targets, over every place of the centre."""
     known = to_kspace(centre, (3,))
     n_coils, n_z, n_y, n_x = known.shape
     every = np.concatenate([sources, targets, [[0, 0]]])
@@ -202,25 +241,39 @@ def _learned(
             f"for {n_unknown} weights of a GRAPPA kernel; it needs as many or more "
             "(scanroom.mri.recon.grappa). Measure more central lines, or use cg-sense."
         )
+    height, width = last - first
 
-    def lines(offset: np.ndarray) -> np.ndarray:
+    def rows(offset: np.ndarray, step: int) -> np.ndarray:
         z, y = first + offset
-        height, width = last - first
-        part: np.ndarray = known[:, z : z + height, y : y + width]
-        return part
+        part = known[:, z : z + height, y : y + width, step : step + n_x - 2 * half]
+        return part.reshape(n_coils, -1)
 
-    width_x = n_x - 2 * half
-    columns = [
-        lines(source)[..., step : step + width_x].reshape(n_coils, -1)
-        for step in range(along)
-        for source in sources
-    ]
-    around = np.concatenate(columns)
-    wanted = np.concatenate(
-        [lines(target)[..., half : half + width_x].reshape(n_coils, -1) for target in targets]
-    )
-    gram = around.conj() @ around.T
-    gram[np.diag_indices_from(gram)] += regularisation * np.trace(gram).real / len(gram)
-    right = around.conj() @ wanted.T
-    solved: np.ndarray = scipy.linalg.solve(gram, right, assume_a="pos", check_finite=False)
-    return solved.reshape(along, len(sources), n_coils, len(targets), n_coils).astype(np.complex64)
+    around = np.concatenate([rows(source, step) for step in range(along) for source in sources])
+    wanted = np.concatenate([rows(target, half) for target in targets])
+    conjugate = around.conj()
+    return conjugate @ around.T, conjugate @ wanted.T, float(np.vdot(wanted, wanted).real)
+
+
+def _ridge(
+    gram: Complex64[np.ndarray, "n n"], right: Complex64[np.ndarray, "n k"], share: float
+) -> Complex64[np.ndarray, "n k"]:
+    """Solve with ``share`` of the mean diagonal added to the diagonal."""
+    loaded = gram.copy()
+    # never less than rounding, lest identical coils break the factorisation
+    least = max(share, 10 * float(np.finfo(np.float32).eps))
+    loaded[np.diag_indices_from(loaded)] += least * np.trace(gram).real / len(gram)
+    factor = scipy.linalg.cho_factor(loaded, overwrite_a=True, check_finite=False)
+    solved: np.ndarray = scipy.linalg.cho_solve(factor, right, check_finite=False)
+    return solved.astype(np.complex64)
+
+
+def _misfit(
+    gram: Complex64[np.ndarray, "n n"],
+    right: Complex64[np.ndarray, "n k"],
+    energy: float,
+    share: float,
+) -> float:
+    """Share of the targets' energy that the best weights do not predict."""
+    weights = _ridge(gram, right, share)
+    missed = energy - 2 * np.vdot(weights, right).real + np.vdot(weights, gram @ weights).real
+    return float(np.clip(missed / max(energy, np.finfo(np.float32).tiny), 0, 1))

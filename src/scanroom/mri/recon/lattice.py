@@ -1,4 +1,4 @@
-"""Which regular pattern the lines of an accelerated scan make, its fully sampled centre aside."""
+"""Which regular pattern the lines of an accelerated scan make, apart from its fully sampled centre."""
 
 from dataclasses import dataclass
 
@@ -43,10 +43,8 @@ class Lattice:
 
 
 def lattice_of(sampled: Sampled) -> Lattice | None:
-    """Find the lattice that all lines outside the fully sampled centre lie on.
-
-    It is complete within the part of k-space that was measured, and the sparsest of several; None
-    if there is none.
+    """Find the lattice all lines outside the fully sampled centre lie on, complete within the
+    part of k-space that was measured; the sparsest if there are several, None if there is none.
     """
     n_z, n_y = sampled.shape
     outside = sampled.copy()
@@ -60,9 +58,11 @@ def lattice_of(sampled: Sampled) -> Lattice | None:
     )
     measured = sampled[z, y]
     origin = (int(places[0, 0]), int(places[0, 1]))
+    rows = np.gcd.reduce(places[:, 0] - places[0, 0])
+    in_rows = np.gcd.reduce(np.diff(places[:, 1])[np.diff(places[:, 0]) == 0])
     best: Lattice | None = None
-    for step_z in range(1, min(MAX_FACTOR, n_z) + 1):
-        for step_y in range(1, min(MAX_FACTOR, n_y) + 1):
+    for step_z in [n for n in range(1, min(MAX_FACTOR, n_z) + 1) if rows % n == 0]:
+        for step_y in [n for n in range(1, min(MAX_FACTOR, n_y) + 1) if in_rows % n == 0]:
             for shift in range(step_y if step_z > 1 else 1):
                 if best is not None and step_z * step_y <= best.factor:
                     continue

@@ -7,12 +7,15 @@ Conjugate-gradient SENSE (Pruessmann, Weiger, Boernert, Boesiger, Magn. Reson. M
 import numpy as np
 from jaxtyping import Bool, Complex64
 
-from scanroom.mri.recon.sense import N_ITERATIONS, TOLERANCE, cg_sense
+from scanroom.mri.recon.sense import cg_sense
 from scanroom.mri.recon.sensitivities import sensitivities
 from scanroom.operators.fourier import resize, to_image, to_kspace
 
 MIN_CENTRE = 8
 """Fewest fully sampled central lines that tell sensitivities."""
+N_ITERATIONS = 30
+TOLERANCE = 3e-4
+"""Relative residual at which iterations stop, before they amplify noise."""
 UNFOLDED = "missing lines filled by CG-SENSE; noise varies with the geometry factor"
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]

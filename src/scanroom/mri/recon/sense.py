@@ -1,12 +1,11 @@
 """SENSE: the image that, seen by the coils, best explains the lines measured.
 
-K-space is hybrid: transformed along the readout, which is always fully sampled, so every place
-along it is a problem of its own - a line of a 2-D scan, a plane of a 3-D one. Each has its own
-conjugate gradients, stopped by its own residual; a few at a time, all their coils stay in a core's
-cache.
+K-space is hybrid: transformed along the readout, which is always fully sampled, so every place along
+it is a problem of its own - a line of a 2-D scan, a plane of a 3-D one - with conjugate gradients of
+its own; a few at a time, all they need stays in a core's cache.
 
-Where whole lines are left out at regular distances R pixels lie upon each other, and the solution
-is one small inverse per pixel, with the exact noise of the image beside it: the geometry factor.
+Where whole lines are left out at regular distances R pixels lie upon each other, and the solution is
+one small inverse per pixel, with the exact noise of the image beside it: the geometry factor.
 
 References
 ----------
@@ -15,8 +14,9 @@ doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S; K. P. Pruessm
 P. Boernert, P. Boesiger, Magn. Reson. Med. 46, 638 (2001), doi:10.1002/mrm.1241.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import numpy as np
 import scipy.fft
@@ -24,21 +24,25 @@ from jaxtyping import Bool, Complex64, Float32, Int
 from numba import njit
 
 from scanroom.core.errors import ProtocolError
+from scanroom.operators import lanes
 from scanroom.operators.coils import coils
 from scanroom.operators.fourier import fourier
 from scanroom.operators.linear import Linear
 from scanroom.operators.sampling import weighted
 from scanroom.operators.threads import each
+from scanroom.operators.undersampled import undersampled
 
 N_ITERATIONS = 30
-TOLERANCE = 3e-4
+TOLERANCE = 1e-3
 """Relative residual at which iterations stop, before they amplify noise."""
 _CACHE = 1 << 20
-"""Bytes of maps that are worked on at a time."""
+"""Bytes of maps that are worked on at a time, where vector instructions do not set the width."""
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
+Sets = Complex64[np.ndarray, "set coil z y x"]
 Sampled = Bool[np.ndarray, "z y"]
 Volume = Complex64[np.ndarray, "z y x"]
+Volumes = Complex64[np.ndarray, "set z y x"]
 
 
 def encoding(maps: Hybrid, sampled: Sampled) -> Linear:
@@ -51,111 +55,149 @@ def encoding(maps: Hybrid, sampled: Sampled) -> Linear:
 def cg_sense(
     kspace: Hybrid,
     sampled: Sampled,
-    maps: Hybrid | Complex64[np.ndarray, "set coil z y x"],
+    maps: Hybrid | Sets,
     *,
     regularisation: float = 0.0,
+    noise: float = 0.0,
     n_iterations: int = N_ITERATIONS,
     tolerance: float = TOLERANCE,
-) -> Complex64[np.ndarray, "..."]:
+) -> Volume | Volumes:
     """Solve ``(A^H A + regularisation) image = A^H kspace`` for any pattern of lines.
 
     ``kspace`` has k along z and y and image along x, orthonormal; what was not measured counts for
-    nothing, whatever stands there. Returns ``z y x``, with a leading axis of sets where maps have
-    one.
+    nothing, whatever stands there. Iterations stop when the residual is ``tolerance`` of the right
+    side, or no more than what ``noise`` leaves of it, the standard deviation of real and imaginary
+    part of a sample (1 after prewhitening; 0 to go on): what follows would fit noise. Returns
+    ``z y x``, with a leading axis of sets where maps have one.
 
     Raises
     ------
     ProtocolError
         If nothing was measured or a number is out of its range.
     """
-    if not sampled.any() or regularisation < 0 or n_iterations < 1 or not 0 <= tolerance < 1:
+    if not sampled.any() or min(regularisation, noise) < 0 or n_iterations < 1 or not 0 <= tolerance < 1:
         raise ProtocolError(
             f"CG-SENSE got {int(sampled.sum())} measured lines, a regularisation of "
-            f"{regularisation:g}, {n_iterations} iterations, tolerance {tolerance:g}; it needs "
-            "one or more, 0 or more, 1 or more, 0 to 1 (scanroom.mri.recon.sense). Correct it."
+            f"{regularisation:g}, noise of {noise:g}, {n_iterations} iterations, a tolerance of "
+            f"{tolerance:g}; it needs one or more, 0 or more, 0 or more, 1 or more, 0 to 1 "
+            "(scanroom.mri.recon.sense). Correct it."
         )
     several = maps.ndim == kspace.ndim + 1
     sets = maps if several else maps[None]
-    task = _task(kspace, sampled, sets, regularisation, n_iterations, tolerance)
-    image = np.empty((len(sets), *kspace.shape[1:]), np.complex64)
+    width = _width(sets)
+    parts = [slice(x, min(x + width, maps.shape[-1])) for x in range(0, maps.shape[-1], width)]
+    image = np.zeros((len(sets), *kspace.shape[1:]), np.complex64)
+    right = np.empty_like(image)
 
-    def some(block: int) -> None:
-        part = slice(block * task.width, (block + 1) * task.width)
-        image[..., part] = _solved(task, part)
+    def begun(block: int) -> np.ndarray:
+        part = parts[block]
+        right[..., part] = _adjoint(kspace[..., part], sampled, sets[..., part])
+        fitted = 2 * noise**2 * sampled.mean() * _powers(sets[..., part])
+        return np.stack([_powers(right[..., part]), fitted])
 
-    each(some, -(-kspace.shape[-1] // task.width))
+    power, fitted = np.concatenate(each(begun, len(parts)), axis=1)
+    goal = np.maximum(power.mean() * tolerance**2, fitted)
+
+    def solved(block: int) -> None:
+        part = parts[block]
+        if (power[part] > goal[part]).any():
+            normal = _normal(sets[..., part], sampled, regularisation)
+            image[..., part] = _solved(normal, right[..., part], goal[part], n_iterations)
+
+    each(solved, len(parts))
     return image if several else image[0]
 
 
-class _Task(NamedTuple):
-    """What all places along the readout share; arrays as given, the mask in order of the FFT."""
-
-    kspace: Hybrid
-    maps: Complex64[np.ndarray, "set coil z y x"]
-    mask: Float32[np.ndarray, "z y"]
-    regularisation: float
-    n_iterations: int
-    tolerance: float
-    width: int
+def _width(sets: Sets) -> int:
+    """Places along the readout that are worked on at a time."""
+    if _in_lanes(sets):
+        return lanes.LANES
+    return int(np.clip(_CACHE // (8 * sets[..., 0].size), 1, sets.shape[-1]))
 
 
-def _task(
-    kspace: Hybrid,
-    sampled: Sampled,
-    sets: Complex64[np.ndarray, "set coil z y x"],
-    regularisation: float,
-    n_iterations: int,
-    tolerance: float,
-) -> _Task:
-    bytes_of_place = 8 * sets[..., 0].size
-    width = int(np.clip(_CACHE // bytes_of_place, 1, kspace.shape[-1]))
+def _in_lanes(sets: Sets) -> bool:
+    """Whether vector instructions go along the readout: one set, places enough to fill them."""
+    fits = all(lanes.can_transform(n) for n in sets.shape[2:4])
+    return len(sets) == 1 and fits and sets.shape[-1] >= lanes.LANES // 2
+
+
+def _adjoint(kspace: Hybrid, sampled: Sampled, sets: Sets) -> Volumes:
+    """Right side of the normal equations, at some places."""
+    data = np.fft.ifftshift(kspace * sampled[None, :, :, None], (1, 2))
+    images = scipy.fft.ifftn(data, axes=(1, 2), norm="ortho", overwrite_x=True, workers=1)
+    images = np.fft.fftshift(images, (1, 2))
+    return np.stack([np.einsum("c...,c...->...", maps.conj(), images) for maps in sets])
+
+
+def _normal(
+    sets: Sets, sampled: Sampled, regularisation: float
+) -> Callable[[Volumes], Volumes]:
+    """``A^H A + regularisation`` at some places."""
+    gram = undersampled(sets[0], sampled).N if len(sets) == 1 else None
+    if gram is None or not _in_lanes(sets):
+        gram_of_sets = _folding(sets, sampled)
+    else:
+        narrow = gram
+
+        def gram_of_sets(image: Volumes) -> Volumes:
+            return narrow(image[0])[None]
+
+    def normal(image: Volumes) -> Volumes:
+        found = gram_of_sets(image)
+        if regularisation:
+            found += np.float32(regularisation) * image
+        return found
+
+    return normal
+
+
+def _folding(sets: Sets, sampled: Sampled) -> Callable[[Volumes], Volumes]:
+    """``A^H A`` of few places or several sets, all coils of a place at once."""
+    maps = np.ascontiguousarray(np.moveaxis(np.fft.ifftshift(sets, (2, 3)), -1, 0))
     mask = np.fft.ifftshift(sampled).astype(np.float32)
-    return _Task(kspace, sets, mask, regularisation, n_iterations, tolerance, width)
+    axes = (-1,) if sampled.shape[0] == 1 else (-2, -1)
+
+    def gram(image: Volumes) -> Volumes:
+        one = np.ascontiguousarray(np.moveaxis(np.fft.ifftshift(image, (1, 2)), -1, 0))
+        seen = np.empty((len(maps), *maps.shape[2:]), np.complex64)
+        _spread(maps, one, seen)
+        seen = scipy.fft.fftn(seen, axes=axes, overwrite_x=True, workers=1)
+        seen *= mask
+        seen = scipy.fft.ifftn(seen, axes=axes, overwrite_x=True, workers=1)
+        one[:] = 0
+        _combine(maps, seen, one)
+        found: np.ndarray = np.fft.fftshift(np.moveaxis(one, 0, -1), (1, 2))
+        return found
+
+    return gram
 
 
-def _moved(array: Complex64[np.ndarray, "... z y x"]) -> Complex64[np.ndarray, "x ... z y"]:
-    """Place first, then z and y in the order of the FFT, side by side in memory."""
-    moved = np.moveaxis(np.fft.ifftshift(array, (-3, -2)), -1, 0)
-    return np.ascontiguousarray(moved)
-
-
-def _solved(task: _Task, part: slice) -> Complex64[np.ndarray, "set z y x"]:
-    """Conjugate gradients of some places, all at once, each with its own steps."""
-    maps = _moved(task.maps[..., part])  # x set coil z y
-    data = _moved(task.kspace[..., part]) * task.mask
-    axes = (-1,) if data.shape[-2] == 1 else (-2, -1)
-    images = scipy.fft.ifftn(data, axes=axes, norm="ortho", overwrite_x=True, workers=1)
-    residual = np.zeros((len(maps), maps.shape[1], *maps.shape[3:]), np.complex64)
-    _combine(maps, images, residual)
-    x = np.zeros_like(residual)
-    direction = residual.copy()
+def _solved(
+    normal: Callable[[Volumes], Volumes], right: Volumes, goal: np.ndarray, n_iterations: int
+) -> Volumes:
+    """Conjugate gradients of some places at once, each with its own steps and its own end."""
+    residual = np.ascontiguousarray(right)
+    x, direction = np.zeros_like(residual), residual.copy()
     power = _powers(residual)
-    goal = power * task.tolerance**2
-    image = np.empty_like(residual)
-    for _ in range(task.n_iterations):
+    flat = [array.reshape(-1, right.shape[-1]) for array in (x, residual, direction)]
+    for _ in range(n_iterations):
         if (power <= goal).all():
             break
-        _spread(maps, direction, images)
-        images = scipy.fft.fftn(images, axes=axes, overwrite_x=True, workers=1)
-        images *= task.mask
-        images = scipy.fft.ifftn(images, axes=axes, overwrite_x=True, workers=1)
-        image[:] = np.float32(task.regularisation) * direction
-        _combine(maps, images, image)
-        _step(x, residual, direction, image, power, goal)
-    done = np.fft.fftshift(np.moveaxis(x, 0, -1), (-3, -2))
-    return np.ascontiguousarray(done)
+        image = np.ascontiguousarray(normal(direction)).reshape(flat[0].shape)
+        _step(*flat, image, power, goal)
+    return x
 
 
-def _powers(array: Complex64[np.ndarray, "x ..."]) -> np.ndarray:
-    flat = array.reshape(len(array), -1)
-    power: np.ndarray = np.einsum("ij,ij->i", flat.real, flat.real, dtype=np.float64)
-    power += np.einsum("ij,ij->i", flat.imag, flat.imag, dtype=np.float64)
-    return power
+def _powers(array: Complex64[np.ndarray, "... x"]) -> np.ndarray:
+    """Energy at every place along the readout."""
+    flat = array.reshape(-1, array.shape[-1])
+    power: np.ndarray = np.einsum("ij,ij->j", flat.real, flat.real, dtype=np.float64)
+    return power + np.einsum("ij,ij->j", flat.imag, flat.imag, dtype=np.float64)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _spread(maps: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
+def _spread(maps, image, out):
     """Each coil's view of the sets: ``x coil z y`` of ``x set z y``."""
     n_x, n_sets, n_coils, n_z, n_y = maps.shape
     for i in range(n_x):
@@ -170,7 +212,7 @@ def _spread(maps: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _combine(maps: np.ndarray, images: np.ndarray, out: np.ndarray) -> None:
+def _combine(maps, images, out):
     """Add the coils, each by the conjugate of its map, to ``x set z y``."""
     n_x, n_sets, n_coils, n_z, n_y = maps.shape
     for i in range(n_x):
@@ -183,33 +225,32 @@ def _combine(maps: np.ndarray, images: np.ndarray, out: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _step(
-    x: np.ndarray,
-    residual: np.ndarray,
-    direction: np.ndarray,
-    image: np.ndarray,
-    power: np.ndarray,
-    goal: np.ndarray,
-) -> None:
-    """One step of conjugate gradients in every place that has not reached its goal."""
-    n_x = len(x)
-    for i in range(n_x):
-        if power[i] <= goal[i]:
-            continue
-        a, b, r, d = (image[i].ravel(), x[i].ravel(), residual[i].ravel(), direction[i].ravel())
-        curve = 0.0
-        for k in range(len(a)):
-            curve += d[k].real * a[k].real + d[k].imag * a[k].imag
-        step = np.float32(power[i] / curve) if curve > 0.0 else np.float32(0.0)
-        after = 0.0
-        for k in range(len(a)):
-            b[k] += step * d[k]
-            r[k] -= step * a[k]
-            after += r[k].real * r[k].real + r[k].imag * r[k].imag
-        turn = np.float32(after / power[i])
-        for k in range(len(a)):
-            d[k] = r[k] + turn * d[k]
-        power[i] = after if curve > 0.0 else goal[i]
+def _step(x, residual, direction, image, power, goal):
+    """One step of conjugate gradients at every place (last axis) that has not reached its goal."""
+    n, n_places = x.shape
+    curve, after = np.zeros(n_places), np.zeros(n_places)
+    step, turn = np.zeros(n_places, np.float32), np.zeros(n_places, np.float32)
+    for k in range(n):
+        for i in range(n_places):
+            d, a = direction[k, i], image[k, i]
+            curve[i] += d.real * a.real + d.imag * a.imag
+    for i in range(n_places):
+        if power[i] > goal[i] and curve[i] > 0.0:
+            step[i] = power[i] / curve[i]
+    for k in range(n):
+        for i in range(n_places):
+            x[k, i] += step[i] * direction[k, i]
+            residual[k, i] -= step[i] * image[k, i]
+            after[i] += residual[k, i].real ** 2 + residual[k, i].imag ** 2
+    for i in range(n_places):
+        if step[i] > 0.0:
+            turn[i] = after[i] / power[i]
+            power[i] = after[i]
+        else:
+            power[i] = min(power[i], goal[i])  # nothing more can be done there
+    for k in range(n):
+        for i in range(n_places):
+            direction[k, i] = residual[k, i] + turn[i] * direction[k, i]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,10 +300,10 @@ def unfold(
     lattice = regular(sampled)
     folds = 0 if lattice is None else int(lattice[0, 0] * lattice[1, 1])
     if lattice is None or folds > len(maps):
-        what = "make no lattice" if lattice is None else f"fold {folds} times"
         raise ProtocolError(
-            f"the measured lines {what}; SENSE unfolds lattices that divide the grid, up to "
-            f"{len(maps)} times with {len(maps)} coils (scanroom.mri.recon.sense). Use cg-sense."
+            f"the measured lines {'make no lattice' if lattice is None else f'fold {folds} times'}; "
+            f"SENSE unfolds lattices that divide the grid, up to {len(maps)} times with "
+            f"{len(maps)} coils (scanroom.mri.recon.sense). Use cg-sense."
         )
     data = kspace * sampled[None, :, :, None]
     folded = fourier(kspace.shape, (1, 2)).H(data)
@@ -273,37 +314,94 @@ def unfold(
     groups, phase = _folds(sampled, lattice)
 
     def place(x: int) -> None:
-        seen = maps[..., x].reshape(len(maps), -1)[:, groups].transpose(1, 0, 2) * phase
-        once = folded[..., x].reshape(len(maps), -1)[:, groups[:, 0]].T[..., None]
-        found, noise = _inverted(seen, once, regularisation)
-        flat = image[..., x].reshape(-1)
-        flat[groups] = found * np.float32(folds)
+        seen = maps[..., x].reshape(len(maps), -1)
+        once = np.ascontiguousarray(folded[..., x].reshape(len(maps), -1))
+        flat, noise = np.zeros(seen.shape[1], np.complex64), np.zeros(seen.shape[1], np.float32)
+        _unfold(np.ascontiguousarray(seen), once, groups, phase, regularisation, flat, noise)
         image[..., x] = flat.reshape(sampled.shape)
-        flat_g = gfactor[..., x].reshape(-1)
-        flat_g[groups] = noise
-        gfactor[..., x] = flat_g.reshape(sampled.shape)
+        gfactor[..., x] = noise.reshape(sampled.shape)
 
     each(place, kspace.shape[-1])
     return Unfolded(image=image, gfactor=gfactor)
 
 
-def _inverted(
-    seen: Complex64[np.ndarray, "group coil fold"],
-    once: Complex64[np.ndarray, "group coil 1"],
-    regularisation: float,
-) -> tuple[Complex64[np.ndarray, "group fold"], Float32[np.ndarray, "group fold"]]:
-    """Least squares of every group of pixels that lie upon each other, and their g-factor."""
-    back = seen.conj().transpose(0, 2, 1)
-    normal = back @ seen
-    covered = np.einsum("gii->gi", normal).real
-    # pixels that no coil sees stay zero: their row becomes that of the unit matrix
-    dark = covered <= 1e-6 * covered.max(initial=1e-30)
-    added = np.where(dark, np.float32(1.0), np.float32(regularisation))
-    inverse = np.linalg.inv(normal + added[..., None] * np.eye(normal.shape[1], dtype=np.complex64))
-    found = (inverse @ (back @ once))[..., 0] * ~dark
-    noise = np.einsum("gij,gjk,gki->gi", inverse, normal, inverse, optimize=True).real
-    gfactor = np.sqrt(np.maximum(noise * covered, 0)) * ~dark
-    return found.astype(np.complex64), gfactor.astype(np.float32)
+@njit(cache=True, nogil=True)
+@no_type_check
+def _unfold(maps, folded, groups, phase, regularisation, image, gfactor):
+    """Least squares of every group of pixels that lie upon each other, and their g-factor.
+
+    ``N = E^H E`` of a group is factored as ``L L^H`` (its scale apart); a pixel that no coil sees
+    stays zero.
+    """
+    n_groups, n_folds = groups.shape
+    n_coils = len(maps)
+    e = np.empty((n_coils, n_folds), np.complex128)
+    normal = np.empty((n_folds, n_folds), np.complex128)
+    lower = np.empty((n_folds, n_folds), np.complex128)
+    column = np.empty(n_folds, np.complex128)
+    for g in range(n_groups):
+        brightest = 0.0
+        for f in range(n_folds):
+            for c in range(n_coils):
+                e[c, f] = maps[c, groups[g, f]] * phase[f]
+        for i in range(n_folds):
+            for j in range(i + 1):
+                total = 0j
+                for c in range(n_coils):
+                    total += np.conj(e[c, i]) * e[c, j]
+                normal[i, j] = total
+                normal[j, i] = np.conj(total)
+            brightest = max(brightest, normal[i, i].real)
+        for i in range(n_folds):
+            for j in range(i + 1):
+                value = normal[i, j]
+                if i == j:
+                    dark = value.real <= 1e-6 * brightest
+                    value += 1.0 if dark else regularisation
+                for k in range(j):
+                    value -= lower[i, k] * np.conj(lower[j, k])
+                if i == j:
+                    # pixels that all coils see alike cannot be told apart: an enormous g-factor
+                    lower[i, i] = np.sqrt(max(value.real, 1e-12 * brightest + 1e-30))
+                else:
+                    lower[i, j] = value / lower[j, j]
+        for f in range(n_folds):
+            total = 0j
+            for c in range(n_coils):
+                total += np.conj(e[c, f]) * folded[c, groups[g, 0]]
+            column[f] = total
+        _back_substitute(lower, column)
+        for f in range(n_folds):
+            if normal[f, f].real > 1e-6 * brightest:
+                image[groups[g, f]] = column[f] * n_folds
+        for f in range(n_folds):
+            if normal[f, f].real <= 1e-6 * brightest:
+                continue
+            column[:] = 0
+            column[f] = 1
+            _back_substitute(lower, column)  # column f of the inverse
+            noise = 0.0
+            for i in range(n_folds):
+                total = 0j
+                for j in range(n_folds):
+                    total += normal[i, j] * column[j]
+                noise += (np.conj(column[i]) * total).real
+            gfactor[groups[g, f]] = np.sqrt(max(noise * normal[f, f].real, 0.0))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _back_substitute(lower, column):
+    """Solve ``L L^H x = column`` in place."""
+    n = len(column)
+    for i in range(n):
+        for k in range(i):
+            column[i] -= lower[i, k] * column[k]
+        column[i] /= lower[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            column[i] -= np.conj(lower[k, i]) * column[k]
+        column[i] /= lower[i, i]
 
 
 def _folds(
