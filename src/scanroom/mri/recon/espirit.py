@@ -5,7 +5,7 @@ consistent where projecting its patches onto that space changes nothing. In the 
 by pixel, a matrix among the coils whose eigenvectors of eigenvalue one are the sensitivities: one
 set usually, several where the field of view folds or the field tears.
 
-The projection of a patch of ``k`` points along each axis is known from the centre's Gram matrix alone;
+The projection of a patch of ``k`` points along each axis is known from the centre's Gram matrix;
 what it does to an image hangs only on differences of places in the patch, so the matrices of all
 pixels are Fourier transforms of ``2 k - 1`` points along each axis, exact on any grid. Eigenvectors
 are found on a coarse grid and polished on that of the image, some rows of it at a time: memory is
@@ -55,7 +55,7 @@ class Sensitivities:
     eigenvalue: Float32[np.ndarray, "set z y x"]
 
     def cropped(self, least: float = CROP) -> Complex64[np.ndarray, "set coil z y x"]:
-        """Maps that are zero where the eigenvalue is below ``least``: nothing is looked for there."""
+        """Maps that are zero where the eigenvalue is below ``least``: nothing is seen there."""
         out: np.ndarray = self.maps * (self.eigenvalue >= least)[:, None]
         return out
 
@@ -93,8 +93,8 @@ def espirit(
     size = patch_size(centre.shape[1:], kernel)
     if not 1 <= n_sets <= len(centre):
         raise ProtocolError(
-            f"{n_sets} sets of sensitivities are asked for; there may be 1 to {len(centre)}, as many "
-            "as coils (scanroom.mri.recon.espirit). Ask for one or two."
+            f"{n_sets} sets of sensitivities are asked for; there may be 1 to {len(centre)}, as "
+            "many as coils (scanroom.mri.recon.espirit). Ask for one or two."
         )
     with one_blas():
         lags = _lags(_projection(centre, size, noise), len(centre), size)
@@ -228,7 +228,7 @@ def _interpolated(
     shape: Grid,
     z: int,
     rows: Int[np.ndarray, " row"],
-) -> Complex64[np.ndarray, "set coil row x"]:
+) -> Complex64[np.ndarray, "set coil row _"]:
     """Straight lines between the nodes of the coarse grid, origins together."""
     part = coarse
     for axis, at in ((2, np.array([z])), (3, rows), (4, np.arange(shape[2]))):
@@ -243,73 +243,95 @@ def _interpolated(
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _power(
-    matrices: np.ndarray,
-    vectors: np.ndarray,
-    reference: np.ndarray,
-    n_steps: int,
-    values: np.ndarray,
-) -> None:
+def _power(matrices, vectors, reference, n_steps, values):
     """Power steps in some rows of pixels, in place, sets kept orthogonal; phase by ``reference``.
 
     ``matrices`` are upper triangles ``pair y x``, ``vectors`` are ``set coil y x``. Pixels of a row
     go side by side through vector instructions.
     """
     n_sets, n_coils, n_y, n_x = vectors.shape
-    tiny = np.float32(1e-20)
     real = np.empty((n_coils * (n_coils + 1) // 2, n_x), np.float32)
     imag = np.empty_like(real)
     v_real = np.empty((n_sets, n_coils, n_x), np.float32)
     v_imag = np.empty_like(v_real)
     w_real, w_imag = np.empty((n_coils, n_x), np.float32), np.empty((n_coils, n_x), np.float32)
-    size = np.empty(n_x, np.float32)
-    over_real, over_imag = np.empty(n_x, np.float32), np.empty(n_x, np.float32)
     for y in range(n_y):
-        for pair in range(len(real)):
-            for x in range(n_x):
-                real[pair, x] = matrices[pair, y, x].real
-                imag[pair, x] = matrices[pair, y, x].imag
+        _apart(matrices[:, y], real, imag)
         for s in range(n_sets):
-            for c in range(n_coils):
-                for x in range(n_x):
-                    v_real[s, c, x] = vectors[s, c, y, x].real
-                    v_imag[s, c, x] = vectors[s, c, y, x].imag
+            _apart(vectors[s, :, y], v_real[s], v_imag[s])
         for _ in range(n_steps):
             for s in range(n_sets):
                 _product(real, imag, v_real[s], v_imag[s], w_real, w_imag)
                 for t in range(s):  # what lies along sets before this one belongs to them
-                    _overlap(v_real[t], v_imag[t], w_real, w_imag, over_real, over_imag)
-                    for c in range(n_coils):
-                        for x in range(n_x):
-                            a, b = v_real[t, c, x], v_imag[t, c, x]
-                            w_real[c, x] -= a * over_real[x] - b * over_imag[x]
-                            w_imag[c, x] -= a * over_imag[x] + b * over_real[x]
-                size[:] = 0
-                for c in range(n_coils):
-                    for x in range(n_x):
-                        size[x] += w_real[c, x] * w_real[c, x] + w_imag[c, x] * w_imag[c, x]
-                for x in range(n_x):
-                    values[s, y, x] = np.sqrt(size[x])
-                    size[x] = np.float32(1) / max(values[s, y, x], tiny)
-                for c in range(n_coils):
-                    for x in range(n_x):
-                        v_real[s, c, x] = w_real[c, x] * size[x]
-                        v_imag[s, c, x] = w_imag[c, x] * size[x]
+                    _without(v_real[t], v_imag[t], w_real, w_imag)
+                _normalised(w_real, w_imag, v_real[s], v_imag[s], values[s, y])
         for s in range(n_sets):
-            w_real[:] = 0
-            for c in range(n_coils):
-                w_real[c, :] = reference[c].real
-                w_imag[c, :] = reference[c].imag
-            _overlap(w_real, w_imag, v_real[s], v_imag[s], over_real, over_imag)
-            for x in range(n_x):
-                length = np.sqrt(over_real[x] * over_real[x] + over_imag[x] * over_imag[x])
-                turn = (
-                    np.complex64(complex(over_real[x], -over_imag[x])) / length
-                    if length > tiny
-                    else np.complex64(1)
-                )
-                for c in range(n_coils):
-                    vectors[s, c, y, x] = complex(v_real[s, c, x], v_imag[s, c, x]) * turn
+            _turned(v_real[s], v_imag[s], reference, vectors[s, :, y])
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _apart(array, real, imag):
+    """Real and imaginary parts."""
+    for row in range(array.shape[0]):
+        for x in range(array.shape[1]):
+            real[row, x] = array[row, x].real
+            imag[row, x] = array[row, x].imag
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _without(v_real, v_imag, w_real, w_imag):
+    """Take from ``w`` what lies along ``v``."""
+    n_coils, n_x = w_real.shape
+    real, imag = np.empty(n_x, np.float32), np.empty(n_x, np.float32)
+    _overlap(v_real, v_imag, w_real, w_imag, real, imag)
+    for c in range(n_coils):
+        for x in range(n_x):
+            w_real[c, x] -= v_real[c, x] * real[x] - v_imag[c, x] * imag[x]
+            w_imag[c, x] -= v_real[c, x] * imag[x] + v_imag[c, x] * real[x]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _normalised(w_real, w_imag, v_real, v_imag, norm):
+    """``v = w / |w|`` in every pixel; the norm."""
+    n_coils, n_x = w_real.shape
+    size = np.zeros(n_x, np.float32)
+    for c in range(n_coils):
+        for x in range(n_x):
+            size[x] += w_real[c, x] * w_real[c, x] + w_imag[c, x] * w_imag[c, x]
+    for x in range(n_x):
+        norm[x] = np.sqrt(size[x])
+        size[x] = np.float32(1) / max(norm[x], np.float32(1e-20))
+    for c in range(n_coils):
+        for x in range(n_x):
+            v_real[c, x] = w_real[c, x] * size[x]
+            v_imag[c, x] = w_imag[c, x] * size[x]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _turned(v_real, v_imag, reference, out):
+    """Write vectors with the phase that they have against the reference taken away."""
+    n_coils, n_x = v_real.shape
+    real, imag = np.zeros(n_x, np.float32), np.zeros(n_x, np.float32)
+    for c in range(n_coils):
+        a, b = reference[c].real, reference[c].imag
+        for x in range(n_x):
+            real[x] += a * v_real[c, x] + b * v_imag[c, x]
+            imag[x] += a * v_imag[c, x] - b * v_real[c, x]
+    for x in range(n_x):
+        length = np.sqrt(real[x] * real[x] + imag[x] * imag[x])
+        dark = length <= np.float32(1e-20)
+        real[x] = np.float32(1) if dark else real[x] / length
+        imag[x] = np.float32(0) if dark else imag[x] / length
+    for c in range(n_coils):
+        for x in range(n_x):
+            out[c, x] = complex(
+                v_real[c, x] * real[x] + v_imag[c, x] * imag[x],
+                v_imag[c, x] * real[x] - v_real[c, x] * imag[x],
+            )
 
 
 @njit(cache=True, nogil=True, fastmath=True)

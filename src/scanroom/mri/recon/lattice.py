@@ -1,4 +1,4 @@
-"""Which regular pattern the lines of an accelerated scan make, apart from its fully sampled centre."""
+"""Which regular pattern the lines of an accelerated scan make, apart from its full centre."""
 
 from dataclasses import dataclass
 
@@ -43,8 +43,9 @@ class Lattice:
 
 
 def lattice_of(sampled: Sampled) -> Lattice | None:
-    """Find the lattice all lines outside the fully sampled centre lie on, complete within the
-    part of k-space that was measured; the sparsest if there are several, None if there is none.
+    """Find the lattice that all lines outside the full centre lie on, None if there is none.
+
+    It is complete within the part of k-space that was measured, the sparsest if there are several.
     """
     n_z, n_y = sampled.shape
     outside = sampled.copy()

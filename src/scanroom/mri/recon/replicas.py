@@ -24,8 +24,9 @@ def replica_noise(
     """Standard deviation of each pixel, in phase with the image, for prewhitened samples.
 
     ``reconstruct`` gets the measured k-space with white noise added, real and imaginary part of
-    standard deviation one, and returns the complex image. The figure itself is uncertain by
-    ``1 / sqrt(2 n_replicas)``.
+    standard deviation one, and returns the complex image; it may be linear or not. The figure
+    itself is uncertain by ``1 / sqrt(2 n_replicas)``. Over that of all lines measured and
+    ``sqrt(R)`` it is the geometry factor; the image over it is the SNR.
 
     Raises
     ------
@@ -39,11 +40,14 @@ def replica_noise(
         )
     image = reconstruct(kspace)
     phase = np.exp(-1j * np.angle(image)).astype(np.complex64)
-    total = np.zeros(image.shape)
+    mean, spread = np.zeros(image.shape), np.zeros(image.shape)
     for replica in range(n_replicas):
         rng = np.random.Generator(np.random.Philox(key=[seed, replica]))
         noise = rng.standard_normal((*kspace.shape, 2), np.float32).view(np.complex64)[..., 0]
-        difference = (reconstruct(kspace + noise) - image) * phase
-        total += difference.real.astype(np.float64) ** 2
-    deviation: np.ndarray = np.sqrt(total / n_replicas).astype(np.float32)
+        value = ((reconstruct(kspace + noise) - image) * phase).real.astype(np.float64)
+        # running mean and spread: Welford 1962, doi:10.1080/00401706.1962.10490022
+        away = value - mean
+        mean += away / (replica + 1)
+        spread += away * (value - mean)
+    deviation: np.ndarray = np.sqrt(spread / (n_replicas - 1)).astype(np.float32)
     return deviation

@@ -1,11 +1,11 @@
 """SENSE: the image that, seen by the coils, best explains the lines measured.
 
-K-space is hybrid: transformed along the readout, which is always fully sampled, so every place along
-it is a problem of its own - a line of a 2-D scan, a plane of a 3-D one - with conjugate gradients of
-its own; a few at a time, all they need stays in a core's cache.
+K-space is hybrid: transformed along the readout, which is always fully sampled, so every place
+along it is a problem of its own - a line of a 2-D scan, a plane of a 3-D one - with conjugate
+gradients of its own; a few at a time, all they need stays in a core's cache.
 
-Where whole lines are left out at regular distances R pixels lie upon each other, and the solution is
-one small inverse per pixel, with the exact noise of the image beside it: the geometry factor.
+Where whole lines are left out at regular distances R pixels lie upon each other, and the solution
+is one small inverse per pixel, with the exact noise of the image beside it: the geometry factor.
 
 References
 ----------
@@ -20,7 +20,7 @@ from typing import no_type_check
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Bool, Complex64, Float32, Int
+from jaxtyping import Bool, Complex, Complex64, Float32, Int
 from numba import njit
 
 from scanroom.core.errors import ProtocolError
@@ -45,7 +45,7 @@ Volume = Complex64[np.ndarray, "z y x"]
 Volumes = Complex64[np.ndarray, "set z y x"]
 
 
-def encoding(maps: Hybrid, sampled: Sampled) -> Linear:
+def encoding(maps: Complex[np.ndarray, "coil z y x"], sampled: Sampled) -> Linear:
     """Image to the hybrid k-space that was measured: coils, transform along z and y, sampling."""
     return (
         weighted(sampled[None, :, :, None], maps.shape) @ fourier(maps.shape, (1, 2)) @ coils(maps)
@@ -75,7 +75,12 @@ def cg_sense(
     ProtocolError
         If nothing was measured or a number is out of its range.
     """
-    if not sampled.any() or min(regularisation, noise) < 0 or n_iterations < 1 or not 0 <= tolerance < 1:
+    if (
+        not sampled.any()
+        or min(regularisation, noise) < 0
+        or n_iterations < 1
+        or not 0 <= tolerance < 1
+    ):
         raise ProtocolError(
             f"CG-SENSE got {int(sampled.sum())} measured lines, a regularisation of "
             f"{regularisation:g}, noise of {noise:g}, {n_iterations} iterations, a tolerance of "
@@ -129,9 +134,7 @@ def _adjoint(kspace: Hybrid, sampled: Sampled, sets: Sets) -> Volumes:
     return np.stack([np.einsum("c...,c...->...", maps.conj(), images) for maps in sets])
 
 
-def _normal(
-    sets: Sets, sampled: Sampled, regularisation: float
-) -> Callable[[Volumes], Volumes]:
+def _normal(sets: Sets, sampled: Sampled, regularisation: float) -> Callable[[Volumes], Volumes]:
     """``A^H A + regularisation`` at some places."""
     gram = undersampled(sets[0], sampled).N if len(sets) == 1 else None
     if gram is None or not _in_lanes(sets):
@@ -192,7 +195,8 @@ def _powers(array: Complex64[np.ndarray, "... x"]) -> np.ndarray:
     """Energy at every place along the readout."""
     flat = array.reshape(-1, array.shape[-1])
     power: np.ndarray = np.einsum("ij,ij->j", flat.real, flat.real, dtype=np.float64)
-    return power + np.einsum("ij,ij->j", flat.imag, flat.imag, dtype=np.float64)
+    power += np.einsum("ij,ij->j", flat.imag, flat.imag, dtype=np.float64)
+    return power
 
 
 @njit(cache=True, nogil=True)
@@ -242,15 +246,22 @@ def _step(x, residual, direction, image, power, goal):
             x[k, i] += step[i] * direction[k, i]
             residual[k, i] -= step[i] * image[k, i]
             after[i] += residual[k, i].real ** 2 + residual[k, i].imag ** 2
-    for i in range(n_places):
+    _account(power, after, step, goal, turn)
+    for k in range(n):
+        for i in range(n_places):
+            direction[k, i] = residual[k, i] + turn[i] * direction[k, i]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _account(power, after, step, goal, turn):
+    """What the step left of each residual, and how much of the old direction goes into the new."""
+    for i in range(len(power)):
         if step[i] > 0.0:
             turn[i] = after[i] / power[i]
             power[i] = after[i]
         else:
             power[i] = min(power[i], goal[i])  # nothing more can be done there
-    for k in range(n):
-        for i in range(n_places):
-            direction[k, i] = residual[k, i] + turn[i] * direction[k, i]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +312,8 @@ def unfold(
     folds = 0 if lattice is None else int(lattice[0, 0] * lattice[1, 1])
     if lattice is None or folds > len(maps):
         raise ProtocolError(
-            f"the measured lines {'make no lattice' if lattice is None else f'fold {folds} times'}; "
+            f"the measured lines {'fold' if lattice is not None else 'make no lattice'}"
+            f"{f' {folds} times' if folds else ''}; "
             f"SENSE unfolds lattices that divide the grid, up to {len(maps)} times with "
             f"{len(maps)} coils (scanroom.mri.recon.sense). Use cg-sense."
         )
@@ -330,63 +342,80 @@ def unfold(
 def _unfold(maps, folded, groups, phase, regularisation, image, gfactor):
     """Least squares of every group of pixels that lie upon each other, and their g-factor.
 
-    ``N = E^H E`` of a group is factored as ``L L^H`` (its scale apart); a pixel that no coil sees
-    stays zero.
+    ``N = E^H E`` of a group is factored as ``L L^H``; a pixel that no coil sees stays zero.
     """
     n_groups, n_folds = groups.shape
     n_coils = len(maps)
-    e = np.empty((n_coils, n_folds), np.complex128)
+    seen = np.empty((n_coils, n_folds), np.complex128)
+    once = np.empty(n_coils, np.complex128)
     normal = np.empty((n_folds, n_folds), np.complex128)
     lower = np.empty((n_folds, n_folds), np.complex128)
-    column = np.empty(n_folds, np.complex128)
     for g in range(n_groups):
-        brightest = 0.0
-        for f in range(n_folds):
-            for c in range(n_coils):
-                e[c, f] = maps[c, groups[g, f]] * phase[f]
-        for i in range(n_folds):
-            for j in range(i + 1):
-                total = 0j
-                for c in range(n_coils):
-                    total += np.conj(e[c, i]) * e[c, j]
-                normal[i, j] = total
-                normal[j, i] = np.conj(total)
-            brightest = max(brightest, normal[i, i].real)
-        for i in range(n_folds):
-            for j in range(i + 1):
-                value = normal[i, j]
-                if i == j:
-                    dark = value.real <= 1e-6 * brightest
-                    value += 1.0 if dark else regularisation
-                for k in range(j):
-                    value -= lower[i, k] * np.conj(lower[j, k])
-                if i == j:
-                    # pixels that all coils see alike cannot be told apart: an enormous g-factor
-                    lower[i, i] = np.sqrt(max(value.real, 1e-12 * brightest + 1e-30))
-                else:
-                    lower[i, j] = value / lower[j, j]
-        for f in range(n_folds):
-            total = 0j
-            for c in range(n_coils):
-                total += np.conj(e[c, f]) * folded[c, groups[g, 0]]
-            column[f] = total
+        for c in range(n_coils):
+            once[c] = folded[c, groups[g, 0]]
+            for f in range(n_folds):
+                seen[c, f] = maps[c, groups[g, f]] * phase[f]
+        faint = _product(seen, normal)
+        _factor(normal, lower, regularisation, faint)
+        column = np.conj(seen.T) @ once
         _back_substitute(lower, column)
         for f in range(n_folds):
-            if normal[f, f].real > 1e-6 * brightest:
+            if normal[f, f].real > faint:
                 image[groups[g, f]] = column[f] * n_folds
-        for f in range(n_folds):
-            if normal[f, f].real <= 1e-6 * brightest:
-                continue
-            column[:] = 0
-            column[f] = 1
-            _back_substitute(lower, column)  # column f of the inverse
-            noise = 0.0
-            for i in range(n_folds):
-                total = 0j
-                for j in range(n_folds):
-                    total += normal[i, j] * column[j]
-                noise += (np.conj(column[i]) * total).real
-            gfactor[groups[g, f]] = np.sqrt(max(noise * normal[f, f].real, 0.0))
+                gfactor[groups[g, f]] = _amplified(normal, lower, f)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _product(seen, normal):
+    """``normal = seen^H seen``; the brightness below which a pixel is taken for dark."""
+    n_coils, n_folds = seen.shape
+    brightest = 0.0
+    for i in range(n_folds):
+        for j in range(i + 1):
+            total = 0j
+            for c in range(n_coils):
+                total += np.conj(seen[c, i]) * seen[c, j]
+            normal[i, j] = total
+            normal[j, i] = np.conj(total)
+        brightest = max(brightest, normal[i, i].real)
+    return 1e-6 * brightest
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _factor(normal, lower, regularisation, faint):
+    """Cholesky factor; rows of dark pixels as those of the unit matrix.
+
+    Pixels that all coils see alike cannot be told apart: an enormous g-factor, no failure.
+    """
+    for i in range(len(normal)):
+        for j in range(i + 1):
+            value = normal[i, j]
+            if i == j:
+                value += 1.0 if value.real <= faint else regularisation
+            for k in range(j):
+                value -= lower[i, k] * np.conj(lower[j, k])
+            if i == j:
+                lower[i, i] = np.sqrt(max(value.real, 1e-6 * faint + 1e-30))
+            else:
+                lower[i, j] = value / lower[j, j]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _amplified(normal, lower, f):
+    """Geometry factor: noise of the least squares times the pixel alone, from the inverse."""
+    column = np.zeros(len(normal), np.complex128)
+    column[f] = 1
+    _back_substitute(lower, column)
+    noise = 0.0
+    for i in range(len(normal)):
+        total = 0j
+        for j in range(len(normal)):
+            total += normal[i, j] * column[j]
+        noise += (np.conj(column[i]) * total).real
+    return np.sqrt(max(noise * normal[f, f].real, 0.0))
 
 
 @njit(cache=True, nogil=True)
