@@ -131,26 +131,29 @@ def centre(sampled: np.ndarray) -> tuple[slice, ...]:
 
 
 def counted(work: Work, method: str, kspace: np.ndarray) -> float:
-    """Iterations done: the mean over the places along the readout."""
+    """Iterations done: of CG-SENSE the mean over the places along the readout."""
     elements: list[int] = []
+
+    def counting(step: Callable[..., Any], size: int) -> Callable[..., Any]:
+        def one(image: np.ndarray) -> Any:
+            elements.append(size)
+            return step(image)
+
+        return one
+
     if method == "sense":
-        inner = sense.scipy.fft.fftn
+        make = sense._normal  # noqa: SLF001
 
-        def fftn(array: np.ndarray, **keywords: Any) -> np.ndarray:
-            elements.append(array.size)
-            return inner(array, **keywords)
+        def normal(sets: np.ndarray, *rest: Any) -> Callable[..., Any]:
+            return counting(make(sets, *rest), sets.size)
 
-        with mock.patch.object(sense.scipy.fft, "fftn", fftn):
+        with mock.patch.object(sense, "_normal", normal):
             work()
     elif method == "wavelet":
         solve = compressed_sensing.fista
 
-        def fista(gradient: Callable[[np.ndarray], np.ndarray], *rest: Any, **more: Any) -> Any:
-            def step(image: np.ndarray) -> np.ndarray:
-                elements.append(kspace.size)
-                return gradient(image)
-
-            return solve(step, *rest, **more)
+        def fista(gradient: Callable[..., Any], *rest: Any, **more: Any) -> Any:
+            return solve(counting(gradient, kspace.size), *rest, **more)
 
         with mock.patch.object(compressed_sensing, "fista", fista):
             work()

@@ -4,6 +4,7 @@ Nothing of Scanroom: this is imported in the peers' own environments.
 """
 
 import json
+import os
 import re
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-RUNS, PATIENCE, LONG = 4, 4.0, 12.0
+RUNS, PATIENCE, LONG = int(os.environ.get("STOPWATCH_RUNS", "4")), 4.0, 12.0
 """After a first run repeat so often, or until so many seconds of CPU are spent; the best counts. A
 first run that takes long is not repeated: what it warms up is little of it."""
 
