@@ -12,7 +12,7 @@ the same as ``.cfl`` for BART.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -24,8 +24,8 @@ from scanroom.operators.nufft import nufft
 
 BRIGHT = 80.0
 """Signal of white matter; all lines give an image whose noise is sqrt(2) a pixel."""
-FINER = {1: 1, 2: 4, 3: 2}
-"""How much finer the head is, by the number of axes; one plane of a row of pixels as it is."""
+FINER = {2: 4, 3: 2}
+"""How much finer the head is, by the number of axes."""
 CENTRE = 24
 N_SPOKES, N_ALONG = 100, 512
 RING, THICK, OPEN = (1.2, 1.0), 0.2, 0.6
@@ -44,6 +44,7 @@ class Task:
     shape: Shape
     n_coils: int
     sampling: str
+    finer: int | None = None
 
     @property
     def size(self) -> str:
@@ -73,48 +74,72 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 
 
 def prepared(name: str, folder: Path) -> Path:
-    """Folder of a task's arrays, made if it is not there or made by another text than this."""
-    task, place = TASKS[name], folder / "".join(c if c.isalnum() else "-" for c in name)
+    """Folder of the arrays of one of `TASKS`."""
+
+    def fill(place: Path) -> None:
+        for key, array in arrays(TASKS[name]).items():
+            np.save(place / f"{key}.npy", array)
+            if key != "truth":
+                write_cfl(place / key, _for_bart(key, array))
+
+    words = "".join(c if c.isalnum() else "-" for c in name)
+    return filled_once(folder / words, TASKS[name], fill)
+
+
+def filled_once(place: Path, task: Task, fill: Callable[[Path], None]) -> Path:
+    """A folder, filled if it is not there or was by another text than this."""
     stamp = json.dumps(asdict(task)) + Path(__file__).read_text()
     if (place / "stamp").exists() and (place / "stamp").read_text() == stamp:
         return place
     place.mkdir(parents=True, exist_ok=True)
-    for key, array in arrays(task).items():
-        np.save(place / f"{key}.npy", array)
-        if key != "truth":
-            write_cfl(place / key, _for_bart(key, array))
+    fill(place)
     (place / "stamp").write_text(stamp)
     return place
 
 
 def arrays(task: Task) -> dict[str, np.ndarray]:
     """Everything of a task."""
-    rng = np.random.default_rng(SEED)
-    fine = _finer(task.shape)
-    seen = head(fine)
-    truth = _image(_cut(seen, task.shape), task.shape)
-    maps = np.empty((task.n_coils, *task.shape), np.complex64)
     coils = Coils(task.n_coils, 2 if task.shape[0] > 1 else 1)
-    norm = coils.norm(_axes(task.shape))
-    seen /= coils.norm(_axes(fine))
+    axes = _axes(task.shape)
+    norm = coils.norm(axes)
+    maps = np.stack([coils.profile(coil, axes) / norm for coil in range(task.n_coils)])
     place = spokes() if task.sampling == "spokes" else None
-    transform = None if place is None else nufft(place / FINER[2], fine[1:])
-    kspace = []
-    for coil in range(task.n_coils):
-        maps[coil] = coils.profile(coil, _axes(task.shape)) / norm
-        view = coils.profile(coil, _axes(fine)) * seen
-        if transform is None:
-            kspace.append(_cut(view, task.shape))
-        else:
-            samples = transform.forward(view[0].astype(np.complex128)) / FINER[2]
-            kspace.append(samples.astype(np.complex64))
-    data = np.stack(kspace)
-    data += rng.standard_normal((*data.shape, 2), np.float32).view(np.complex64)[..., 0]
-    out = {"maps": maps, "truth": truth}
+    truth, views = seen(task, place)
+    data = np.stack(list(views))
+    data += white(np.random.default_rng(SEED), data.shape)
     if place is not None:
-        return out | {"kspace": data, "place": place}
+        return {"maps": maps, "truth": truth, "kspace": data, "place": place}
     sampled = pattern(task.shape, task.sampling)
-    return out | {"kspace": data * sampled, "sampled": sampled}
+    return {"maps": maps, "truth": truth, "kspace": data * sampled, "sampled": sampled}
+
+
+def seen(
+    task: Task, place: np.ndarray | None = None
+) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The truth, and without noise what one coil after the other measures: all k-space, or at places."""
+    fine = _finer(task)
+    image, axes = head(fine), _axes(fine)
+    truth = _image(_cut(image, task.shape), task.shape)
+    coils = Coils(task.n_coils, 2 if task.shape[0] > 1 else 1)
+    image /= coils.norm(axes)
+    transform = None if place is None else nufft(place / FINER[2], fine[1:])
+
+    def views() -> Iterator[np.ndarray]:
+        for coil in range(task.n_coils):
+            view = coils.profile(coil, axes) * image
+            if transform is None:
+                yield _cut(view, task.shape)
+            else:
+                samples = transform.forward(view[0].astype(np.complex128)) / FINER[2]
+                yield samples.astype(np.complex64)
+
+    return truth, views()
+
+
+def white(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise as it is after prewhitening."""
+    noise: np.ndarray = rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
+    return noise
 
 
 def pattern(shape: Shape, sampling: str) -> np.ndarray:
@@ -122,7 +147,9 @@ def pattern(shape: Shape, sampling: str) -> np.ndarray:
     out = np.zeros(shape, bool)
     middle = tuple(slice(n // 2 - CENTRE // 2, n // 2 + CENTRE // 2) if n > 1 else slice(None)
                    for n in shape)  # fmt: skip
-    if sampling == "4 x 1":
+    if sampling == "all":
+        out[:] = True
+    elif sampling == "4 x 1":
         out[:, ::4] = True
         out[:, middle[1]] = True
     elif sampling == "2 x 2" and shape[0] == 1:
@@ -229,9 +256,9 @@ def _for_bart(key: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _finer(shape: Shape) -> Shape:
-    times = FINER[sum(n > 1 for n in shape)]
-    fine = tuple(n if n == 1 else times * n for n in shape)
+def _finer(task: Task) -> Shape:
+    times = task.finer or FINER[sum(n > 1 for n in task.shape)]
+    fine = tuple(n if n == 1 else times * n for n in task.shape)
     return fine[0], fine[1], fine[2]
 
 

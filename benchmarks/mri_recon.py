@@ -10,12 +10,11 @@ here, from the images that were saved.
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.brain_kspace import BRIGHT, CENTRE, N_SPOKES, TASKS, Task, prepared
-from benchmarks.mri_recon_page import write_page
+from benchmarks.large_recon import rows as large_rows
+from benchmarks.large_recon import waits
+from benchmarks.recon_page import reference, write_page
 from benchmarks.peers import ROOT, run
 
 FOLDER = ROOT / "build" / "recon"
@@ -133,10 +134,11 @@ def _spokes() -> list[Way]:
 
 def measured(name: str, way: Way, place: Path) -> dict[str, Any]:
     """CPU seconds, peak memory, version and error of one program at one task."""
-    out = FOLDER / "out.npy"
     asked = {"method": TASKS[name].method, "options": way.options} | way.more
-    found = run(way.program, way.script, place, json.dumps(asked), out, n_threads=1)
-    return found | {"error": error(TASKS[name], place, np.load(out))}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.npy"
+        found = run(way.program, way.script, place, json.dumps(asked), out, n_threads=1)
+        return found | {"error": error(TASKS[name], place, np.load(out))}
 
 
 def error(task: Task, place: Path, result: np.ndarray) -> float:
@@ -168,7 +170,8 @@ def tables(words: Iterable[str] = ()) -> list[dict[str, Any]]:
                 continue
             start = time.perf_counter()
             cell = measured(name, way, place)
-            found.append({"task": name, "size": TASKS[name].size, "way": way} | cell)
+            about = {"task": name, "size": TASKS[name].size, "method": TASKS[name].method}
+            found.append(about | {"way": way} | cell)
             print(
                 f"{name} | {way.label} {cell['version']} | {cell['seconds']:.3f} s | "
                 f"{cell['error']:.4f} | {cell['megabytes']:.0f} MB | best of {cell['runs']}"
@@ -180,25 +183,28 @@ def tables(words: Iterable[str] = ()) -> list[dict[str, Any]]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Ours and each peer, in CPU seconds; writes the page."""
+    """Ours and each peer, in CPU seconds, and how long one waits for ours; writes the page."""
     load, start = os.getloadavg()[0], time.perf_counter()
-    cells = tables()
-    write_page(cells, load=load, quiet=load < QUIET, seconds=time.perf_counter() - start)
-    ours = {cell["task"]: cell for cell in cells if cell["way"].label == "Scanroom"}
-    return [
-        {
-            "task": f"{cell['task']} [CPU s]",
-            "size": cell["size"],
-            "ours": ours[cell["task"]]["seconds"],
-            "peer": cell["seconds"],
-            "version": f"{cell['way'].label} {cell['version']}",
-            "ratio": cell["seconds"] / ours[cell["task"]]["seconds"],
-            "error_ours": ours[cell["task"]]["error"],
-            "error_peer": cell["error"],
-        }
-        for cell in cells
-        if cell["way"].program != "scanroom"
-    ]
+    cells, long = tables(), waits()
+    seconds = time.perf_counter() - start
+    write_page(cells, long, load=load, quiet=load < QUIET, seconds=seconds)
+    found = []
+    for cell in cells:
+        ours = reference([other for other in cells if other["task"] == cell["task"]])
+        if cell["way"].program != "scanroom":
+            found.append(
+                {
+                    "task": f"{cell['task']} [CPU s, one thread]",
+                    "size": cell["size"],
+                    "ours": ours["seconds"],
+                    "peer": cell["seconds"],
+                    "version": f"{cell['way'].label} {cell['version']}",
+                    "ratio": cell["seconds"] / ours["seconds"],
+                    "error_ours": ours["error"],
+                    "error_peer": cell["error"],
+                }
+            )
+    return found + large_rows(long)
 
 
 def strengths() -> None:
