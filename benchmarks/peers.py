@@ -72,12 +72,28 @@ def environment(name: str) -> Path:
     return python
 
 
-def run(name: str, script: str, *arguments: Path, timeout: float = 600.0) -> dict[str, Any]:
+HERE = ("scanroom", "bart")
+"""Run by this Python: ourselves, and a program that the system has."""
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "SCANROOM_THREADS",
+)
+
+
+def run(
+    name: str, script: str, *arguments: Path | str, timeout: float = 600.0, n_threads: int = 2
+) -> dict[str, Any]:
     """Run one of this folder's peer scripts in its peer's environment; it prints JSON last."""
     path = Path(__file__).with_name(script)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    threads = dict.fromkeys(_THREADS, str(n_threads))
+    if name == "scanroom":
+        threads["PYTHONPATH"] = str(ROOT / "src")
+    FOLDER.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [environment(name), path, *arguments],
+        [sys.executable if name in HERE else environment(name), path, *arguments],
         check=False,
         capture_output=True,
         text=True,

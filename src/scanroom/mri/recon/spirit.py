@@ -2,16 +2,20 @@
 
 A kernel learned in the fully sampled centre predicts each sample of each coil from all around it.
 The missing samples are those that make the prediction hold as well as can be, whatever the pattern;
-measured ones stay as they are. In the image the kernel is a matrix ``G`` among the coils of every
-pixel, so the error of the prediction ``|(G - 1) x|^2`` costs a transform there and back and a small
-product per pixel. In hybrid space (image along x) every place along the readout is a problem of
-its own.
+measured ones stay as they are, and the less signal there is beside the noise, the smaller the
+others. In the image the kernel is a matrix ``G`` among the coils of every pixel, so the error of
+the prediction ``|(G - 1) x|^2`` costs a transform there and back and a small product per pixel. In
+hybrid space (image along x) every place along the readout is a problem of its own.
+
+Weights of all coils come from one inverse: of many variables, the regression of one on all others
+stands in its column of the inverse of their Gram matrix.
 
 References
 ----------
 M. Lustig, J. M. Pauly, Magn. Reson. Med. 64, 457 (2010), doi:10.1002/mrm.22428.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import no_type_check
 
@@ -21,80 +25,102 @@ import scipy.linalg
 from jaxtyping import Bool, Complex64
 from numba import njit
 
-from scanroom.core.errors import ProtocolError
+from scanroom.core.errors import FormatError, ProtocolError
 from scanroom.mri.recon.parallel import centre_block
-from scanroom.operators.fourier import to_kspace
+from scanroom.operators.fourier import to_image, to_kspace
+from scanroom.operators.linear import Array, Linear
 from scanroom.operators.threads import each, one_blas
 
 KERNEL = 5
 """Points of the kernel along every axis."""
-REGULARISATION = 1e-2
+REGULARISATION = 3e-3
 """Added to the Gram matrix, as a share of its mean diagonal."""
-N_ITERATIONS = 20
-TOLERANCE = 1e-3
+N_ITERATIONS = 50
+TOLERANCE = 3e-3
+"""Relative residual at which iterations stop."""
+_CACHE = 1 << 22
+"""Bytes of matrices that are worked on at a time."""
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
 Sampled = Bool[np.ndarray, "z y"]
+Grid = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpiritKernel:
-    """What a sample is made of, ``weights[z, y, x, source, target]``; of itself nothing."""
+    """``weights[z, y, x, source, target]``: what a sample is made of; zero for the sample itself.
+
+    Reusable for every frame of the same coils and field of view.
+    """
 
     weights: Complex64[np.ndarray, "kz ky kx coil coil"]
 
-    def pixels(
-        self, shape: tuple[int, int, int], part: slice
-    ) -> Complex64[np.ndarray, "x coil coil z y"]:
-        """``G[target, source]`` of some places along x, pixels of z and y in order of the FFT."""
-        waves = [
-            np.exp(-2j * np.pi * np.outer(np.arange(n) - n // 2, np.arange(k) - k // 2) / n)
+    def pixels(self, shape: Grid, part: slice) -> Complex64[np.ndarray, "x coil coil z y"]:
+        """``G[target, source]`` of some places along x of a grid (z, y, x).
+
+        Pixels of z and y are in the order of the FFT.
+        """
+        along_z, along_y, along_x = (
+            np.exp(-2j * np.pi * np.outer(np.arange(n) - n // 2, np.arange(k) - k // 2) / n).astype(
+                np.complex64
+            )
             for n, k in zip(shape, self.weights.shape[:3], strict=True)
-        ]
-        here = np.tensordot(waves[2][part].astype(np.complex64), self.weights, (1, 2))
-        here = np.einsum("xabst,ya->xbsty", here.swapaxes(1, 2), waves[1].astype(np.complex64))
-        here = np.einsum("xbsty,zb->xtszy", here, waves[0].astype(np.complex64), optimize=True)
-        return np.ascontiguousarray(np.fft.ifftshift(here, (3, 4)))
+        )
+        at_x = np.tensordot(along_x[part], self.weights, (1, 2))  # x kz ky source target
+        at_y = np.tensordot(at_x, along_y, (2, 1))  # x kz source target y
+        made: np.ndarray = np.einsum("xksty,zk->xtszy", at_y, along_z, optimize=True)
+        return np.ascontiguousarray(np.fft.ifftshift(made, (3, 4)))
 
 
 def calibrate_spirit(
     centre: Hybrid, *, kernel: int = KERNEL, regularisation: float = REGULARISATION
 ) -> SpiritKernel:
-    """Learn the kernel from a fully sampled centre of hybrid k-space (or of another scan).
+    """Learn the kernel from a fully sampled centre in hybrid space, of this scan or another.
 
     Raises
     ------
     ProtocolError
-        If the centre is too small for the kernel.
+        If the kernel has no middle, the regularisation is negative, or the centre is too small.
+    FormatError
+        If the centre is not finite.
     """
     known = to_kspace(centre, (3,))
-    size = tuple(1 if n == 1 else kernel for n in known.shape[1:])
-    room = [n - k + 1 for n, k in zip(known.shape[1:], size, strict=True)]
-    n_unknown = len(known) * int(np.prod(size))
-    if min(room) < 1 or int(np.prod(room)) < n_unknown:
+    n_z, n_y, n_x = (1 if n == 1 else kernel for n in known.shape[1:])
+    room = [n - k + 1 for n, k in zip(known.shape[1:], (n_z, n_y, n_x), strict=True)]
+    n_weights = len(known) * n_z * n_y * n_x
+    n_places = int(np.prod(np.maximum(room, 0)))
+    if n_places < n_weights or kernel < 3 or kernel % 2 == 0 or regularisation < 0:
         raise ProtocolError(
-            f"the fully sampled centre has {known.shape[1:]} points (z, y, x); a SPIRiT kernel of "
-            f"{kernel} needs {n_unknown} places or more (scanroom.mri.recon.spirit). Measure more "
-            "central lines, or use cg-sense."
+            f"a SPIRiT kernel of {kernel} points has {n_weights} weights for each coil, told by "
+            f"{n_places} places, with a regularisation of {regularisation:g}; it may have 3 or any "
+            "odd number above, as many places as weights, and 0 or more "
+            "(scanroom.mri.recon.spirit). Measure more central lines, or use cg-sense."
         )
-    windows = np.lib.stride_tricks.sliding_window_view(known, size, axis=(1, 2, 3))
+    if not np.isfinite(known).all():
+        raise FormatError(
+            "the centre of k-space holds samples that are not finite; a receiver gives numbers "
+            "(scanroom.mri.recon.spirit). Measure it again."
+        )
     with one_blas():
-        gram = np.zeros((n_unknown, n_unknown), np.complex64)
-        for z in range(room[0]):
-            rows = windows[:, z].transpose(0, 3, 4, 5, 1, 2).reshape(n_unknown, -1)
-            gram += rows.conj() @ rows.T
-        share = max(regularisation, n_unknown * float(np.finfo(np.float32).eps))
-        gram[np.diag_indices_from(gram)] += share * np.trace(gram).real / n_unknown
-        # regression of each coil's middle sample on all others: a column of the inverse
-        factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-        middle = np.arange(len(known)) * int(np.prod(size)) + int(np.prod(size)) // 2
-        unit = np.zeros((n_unknown, len(known)), np.complex64)
-        unit[middle, np.arange(len(known))] = 1
-        inverse = scipy.linalg.cho_solve(factor, unit, check_finite=False)
-    weights = -inverse / inverse[middle, np.arange(len(known))]
-    weights[middle, np.arange(len(known))] = 0
-    shaped = weights.reshape(len(known), *size, len(known)).transpose(1, 2, 3, 0, 4)
-    return SpiritKernel(weights=np.ascontiguousarray(shaped.astype(np.complex64)))
+        weights = _regressed(_gram(known, (n_z, n_y, n_x)), len(known), regularisation)
+    shaped = weights.reshape(len(known), n_z, n_y, n_x, len(known)).transpose(1, 2, 3, 0, 4)
+    return SpiritKernel(weights=np.ascontiguousarray(shaped))
+
+
+def consistency(kernel: SpiritKernel, shape: Grid) -> Linear:
+    """``G - 1``: how far each sample of hybrid k-space is from what its neighbours say."""
+    n_coils = kernel.weights.shape[-1]
+    matrix = np.fft.fftshift(kernel.pixels(shape, slice(None)), (3, 4))
+    matrix -= np.eye(n_coils, dtype=np.complex64)[:, :, None, None]
+
+    def forward(kspace: Array) -> Array:
+        return to_kspace(np.einsum("xtszy,szyx->tzyx", matrix, to_image(kspace, (1, 2))), (1, 2))
+
+    def adjoint(strain: Array) -> Array:
+        images = to_image(strain, (1, 2))
+        return to_kspace(np.einsum("xtszy,tzyx->szyx", matrix.conj(), images), (1, 2))
+
+    return Linear(forward, adjoint, (n_coils, *shape), (n_coils, *shape))
 
 
 def spirit(
@@ -102,117 +128,171 @@ def spirit(
     sampled: Sampled,
     kernel: SpiritKernel | None = None,
     *,
+    noise: float = 1.0,
     n_iterations: int = N_ITERATIONS,
     tolerance: float = TOLERANCE,
 ) -> Hybrid:
     """Fill what was not measured, any pattern; the kernel comes from the centre if none is given.
 
+    ``noise`` is the standard deviation of real and imaginary part of a sample: 1 after
+    prewhitening, 0 where it is unknown. At convergence the result is linear in k-space for a given
+    kernel and signal power; it is not in units of the noise (`replicas.replica_noise` tells it).
+
     Raises
     ------
     ProtocolError
-        If nothing was measured, or the centre is too small for a kernel.
+        If nothing was measured, a number is out of its range, the kernel is of other coils, or
+        the centre is too small for a kernel.
     """
-    if not sampled.any() or n_iterations < 1 or not 0 <= tolerance < 1:
+    if not sampled.any() or n_iterations < 1 or not 0 <= tolerance < 1 or noise < 0:
         raise ProtocolError(
             f"SPIRiT got {int(sampled.sum())} measured lines, {n_iterations} iterations, a "
-            f"tolerance of {tolerance:g}; it needs one or more, 1 or more, 0 to 1 "
-            "(scanroom.mri.recon.spirit). Correct it."
+            f"tolerance of {tolerance:g}, noise of {noise:g}; it needs one or more, 1 or more, "
+            "0 to 1, 0 or more (scanroom.mri.recon.spirit). Correct it."
         )
-    if kernel is None:
-        kernel = calibrate_spirit(kspace[(slice(None), *centre_block(sampled))])
-    known = kernel
+    known = kernel or calibrate_spirit(kspace[(slice(None), *centre_block(sampled))])
     n_coils, n_z, n_y, n_x = kspace.shape
-    width = int(np.clip((1 << 22) // (8 * n_coils**2 * n_z * n_y), 1, n_x))
-    mask = np.fft.ifftshift(sampled)
+    if known.weights.shape[-1] != n_coils:
+        raise ProtocolError(
+            f"k-space has {n_coils} coils and the kernel {known.weights.shape[-1]}; both must be "
+            "the same coils (scanroom.mri.recon.spirit). Calibrate with these coils."
+        )
+    width = int(np.clip(_CACHE // (8 * n_coils**2 * n_z * n_y), 1, n_x))
+    measured, restraint = np.fft.ifftshift(sampled), _restraint(known, kspace, sampled, noise)
     out = np.empty_like(kspace)
 
     def some(block: int) -> None:
         part = slice(block * width, min((block + 1) * width, n_x))
         pixels = known.pixels((n_z, n_y, n_x), part)
-        data = np.moveaxis(np.fft.ifftshift(kspace[..., part], (1, 2)), -1, 0)
-        filled = _filled(pixels, np.ascontiguousarray(data), mask, n_iterations, tolerance)
-        out[..., part] = np.fft.fftshift(np.moveaxis(filled, 0, -1), (1, 2))
+        data = np.moveaxis(np.fft.ifftshift(kspace[..., part], (1, 2)), -1, 0) * measured
+        data = np.ascontiguousarray(data)
+        data += _missing(_gram_of(pixels, restraint), data, measured, n_iterations, tolerance)
+        out[..., part] = np.fft.fftshift(np.moveaxis(data, 0, -1), (1, 2))
 
     each(some, -(-n_x // width))
     return out
 
 
-def _filled(
-    pixels: Complex64[np.ndarray, "x coil coil z y"],
-    data: Complex64[np.ndarray, "x coil z y"],
-    mask: Bool[np.ndarray, "z y"],
-    n_iterations: int,
-    tolerance: float,
-) -> Complex64[np.ndarray, "x coil z y"]:
-    """Conjugate gradients over the missing samples of some places, all at once."""
-    axes = (-1,) if data.shape[-2] == 1 else (-2, -1)
-    missing = (~mask).astype(np.float32)
-    strain = np.empty_like(pixels)
-    _strain(pixels, strain)
+def _gram(known: Hybrid, size: Grid) -> Complex64[np.ndarray, "n n"]:
+    """Products of all patches with themselves; rows are coil, z, y, x of the patch."""
+    n = len(known) * int(np.prod(size))
+    windows = np.lib.stride_tricks.sliding_window_view(known, size, axis=(1, 2, 3))
+    gram = np.zeros((n, n), np.complex64)
+    for z, y in np.ndindex(windows.shape[1:3]):  # a line of patches at a time
+        rows = windows[:, z, y].transpose(0, 2, 3, 4, 1).reshape(n, -1)
+        gram += rows.conj() @ rows.T
+    return gram
 
-    def gram(samples: Complex64[np.ndarray, "x coil z y"]) -> Complex64[np.ndarray, "x coil z y"]:
+
+def _regressed(
+    gram: Complex64[np.ndarray, "n n"], n_coils: int, regularisation: float
+) -> Complex64[np.ndarray, "n coil"]:
+    """Weights of each coil's middle sample on all others of its patch."""
+    # never less than rounding, lest identical coils break the factorisation
+    share = max(regularisation, len(gram) * float(np.finfo(np.float32).eps))
+    gram[np.diag_indices_from(gram)] += share * np.trace(gram).real / len(gram)
+    n = len(gram) // n_coils
+    middle, coil = np.arange(n_coils) * n + n // 2, np.arange(n_coils)
+    unit = np.zeros((len(gram), n_coils), np.complex64)
+    unit[middle, coil] = 1
+    factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    inverse = scipy.linalg.cho_solve(factor, unit, overwrite_b=True, check_finite=False)
+    weights: np.ndarray = -inverse / inverse[middle, coil]
+    weights[middle, coil] = 0
+    return weights.astype(np.complex64)
+
+
+Samples = Complex64[np.ndarray, "x coil z y"]
+
+
+def _restraint(kernel: SpiritKernel, kspace: Hybrid, sampled: Sampled, noise: float) -> float:
+    """Noise power of a prediction over the signal power of the lines outside the centre.
+
+    Coils share one object, so that a sample of all of them has one amplitude to be known.
+    """
+    outside = sampled.copy()
+    outside[centre_block(sampled)] = False
+    lines = kspace[:, outside if outside.any() else sampled]
+    power = float(np.vdot(lines, lines).real) / lines.size
+    floor = 2 * noise**2
+    if floor == 0:
+        return 0.0
+    weights = kernel.weights
+    predicted = floor * (1 + float(np.vdot(weights, weights).real) / len(kspace))
+    return predicted / (len(kspace) * max(power - floor, 0.1 * floor))
+
+
+def _gram_of(
+    pixels: Complex64[np.ndarray, "x coil coil z y"], restraint: float
+) -> Callable[[Samples], Samples]:
+    """``(G - 1)^H (G - 1) + restraint``, samples in order of the FFT; ``pixels`` is used up."""
+    n_x, n_coils, _, n_z, n_y = pixels.shape
+    flat = pixels.reshape(n_x, n_coils, n_coils, n_z * n_y)
+    strain = np.empty_like(flat)
+    _strain(flat, strain)
+    axes = (-1,) if n_z == 1 else (-2, -1)
+
+    def gram(samples: Samples) -> Samples:
         images = scipy.fft.ifftn(samples, axes=axes, workers=1)
         strained = np.empty_like(images)
-        _weigh(strain, images, strained)
+        _weigh(strain, images.reshape(n_x, n_coils, -1), strained.reshape(n_x, n_coils, -1))
         found: np.ndarray = scipy.fft.fftn(strained, axes=axes, overwrite_x=True, workers=1)
-        found *= missing
-        return found
+        return found + np.float32(restraint) * samples
 
-    measured = data * mask
-    residual = -gram(measured)
+    return gram
+
+
+def _missing(
+    gram: Callable[[Samples], Samples],
+    data: Samples,
+    measured: Bool[np.ndarray, "z y"],
+    n_iterations: int,
+    tolerance: float,
+) -> Samples:
+    """Conjugate gradients over the missing samples of some places, all at once."""
+    free = (~measured).astype(np.float32)
+    residual = -gram(data) * free
     x, direction = np.zeros_like(residual), residual.copy()
     power = float(np.vdot(residual, residual).real)
     goal = power * tolerance**2
     for _ in range(n_iterations):
-        if power <= goal or power == 0:
+        if power <= goal:
             break
-        image = gram(direction)
-        curve = float(np.vdot(direction, image).real)
-        if curve <= 0:
-            break
-        step = np.float32(power / curve)
+        image = gram(direction) * free
+        step = np.float32(power / np.vdot(direction, image).real)
         x += step * direction
         residual -= step * image
         before, power = power, float(np.vdot(residual, residual).real)
         direction = residual + np.float32(power / before) * direction
-    filled: np.ndarray = measured + x
-    return filled
+    return x
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _strain(pixels, out):
-    """``(G - 1)^H (G - 1)`` of every pixel; ``pixels`` becomes ``G - 1``."""
-    n_x, n_coils = pixels.shape[:2]
+def _strain(pixels: np.ndarray, out: np.ndarray) -> None:
+    """``(G - 1)^H (G - 1)`` of every pixel; ``G - 1`` is left in ``pixels``."""
+    n_x, n_coils, _, n_pixels = pixels.shape
     for i in range(n_x):
         for c in range(n_coils):
-            pixels[i, c, c] -= np.complex64(1)
+            for p in range(n_pixels):
+                pixels[i, c, c, p] -= np.complex64(1)
         for a in range(n_coils):
             for b in range(n_coils):
-                out[i, a, b] = 0
-                for t in range(n_coils):
-                    _add_product(pixels[i, t, a], pixels[i, t, b], out[i, a, b])
+                out[i, a, b] = np.conj(pixels[i, 0, a]) * pixels[i, 0, b]
+                for t in range(1, n_coils):
+                    for p in range(n_pixels):
+                        out[i, a, b, p] += np.conj(pixels[i, t, a, p]) * pixels[i, t, b, p]
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _add_product(one, other, out):
-    """``out += conj(one) other``."""
-    for z in range(one.shape[0]):
-        for y in range(one.shape[1]):
-            out[z, y] += np.conj(one[z, y]) * other[z, y]
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _weigh(matrix, images, out):
+def _weigh(matrix: np.ndarray, images: np.ndarray, out: np.ndarray) -> None:
     """Multiply every pixel's coils by its matrix."""
-    n_x, n_coils, _, n_z, n_y = matrix.shape
+    n_x, n_coils, _, n_pixels = matrix.shape
     for i in range(n_x):
         for a in range(n_coils):
-            for z in range(n_z):
-                for y in range(n_y):
-                    out[i, a, z, y] = 0
-                for b in range(n_coils):
-                    for y in range(n_y):
-                        out[i, a, z, y] += matrix[i, a, b, z, y] * images[i, b, z, y]
+            for p in range(n_pixels):
+                out[i, a, p] = matrix[i, a, 0, p] * images[i, 0, p]
+            for b in range(1, n_coils):
+                for p in range(n_pixels):
+                    out[i, a, p] += matrix[i, a, b, p] * images[i, b, p]
