@@ -103,13 +103,12 @@ class _Lanes:
     def __init__(self, builder: Any) -> None:
         self.builder = builder
 
-    def load(self, base: Any, row: Any, offset: Any = None) -> tuple[Any, Any]:
+    def load(self, base: Any, row: Any) -> tuple[Any, Any]:
         place = self.builder.mul(row, ir.Constant(_INT, ROW))
-        if offset is not None:
-            place = self.builder.add(place, offset)
-        return tuple(
+        real, imag = (
             self.builder.load(self._at(base, place, shift), align=4) for shift in (0, LANES)
-        )  # type: ignore[return-value]
+        )
+        return real, imag
 
     def store(self, value: tuple[Any, Any], base: Any, row: Any) -> None:
         place = self.builder.mul(row, ir.Constant(_INT, ROW))
@@ -149,6 +148,7 @@ class _Lanes:
 
     def times(self, a: tuple[Any, Any], b: tuple[Any, Any], sign: float) -> tuple[Any, Any]:
         """Product with ``b``, or with its conjugate where ``sign`` is negative."""
+
         def product(x: Any, y: Any) -> Any:
             return self.builder.fmul(x, y, flags=_FLAGS)
 
@@ -228,13 +228,13 @@ def _stage(radix, *, forward):
                     values = [lanes.load(base, each) for each in rows]
                     if not forward:
                         values[1:] = [
-                            lanes.times(value, turn, -1)
+                            lanes.times(value, turn, -1.0)
                             for value, turn in zip(values[1:], turns, strict=True)
                         ]
-                    values = _transformed(lanes, values, -1 if forward else 1)
+                    values = _transformed(lanes, values, -1.0 if forward else 1.0)
                     if forward:
                         values[1:] = [
-                            lanes.times(value, turn, 1)
+                            lanes.times(value, turn, 1.0)
                             for value, turn in zip(values[1:], turns, strict=True)
                         ]
                     for each, value in zip(rows, values, strict=True):
@@ -296,7 +296,7 @@ def weigh(_typing, work, first, maps, first_map, image, n):
         lanes = _Lanes(builder)
         with cgutils.for_range(builder, arguments[5]) as row:
             weight = lanes.load(coil, builder.add(arguments[3], row.index))
-            value = lanes.times(lanes.load(seen, row.index), weight, 1)
+            value = lanes.times(lanes.load(seen, row.index), weight, 1.0)
             lanes.store(value, base, builder.add(arguments[1], row.index))
         return context.get_dummy_value()
 
@@ -317,7 +317,7 @@ def combine(_typing, total, work, maps, first_map, n):
         lanes = _Lanes(builder)
         with cgutils.for_range(builder, arguments[4]) as row:
             weight = lanes.load(coil, builder.add(arguments[3], row.index))
-            value = lanes.times(lanes.load(base, row.index), weight, -1)
+            value = lanes.times(lanes.load(base, row.index), weight, -1.0)
             lanes.store(lanes.add(lanes.load(sums, row.index), value), sums, row.index)
         return context.get_dummy_value()
 

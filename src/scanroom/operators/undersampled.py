@@ -5,21 +5,19 @@ of one or two axes. The normal operator takes sixteen columns at a time through 
 other without leaving the core's cache: weigh, transform, mask, transform back, combine.
 """
 
+import functools
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Complex64, Float32, Shaped
+import scipy.fft
+from jaxtyping import Complex, Shaped
 from numba import njit
 
 from scanroom.operators import lanes
-from scanroom.operators.coils import coils
-from scanroom.operators.fourier import fourier
 from scanroom.operators.linear import Array, Linear
-from scanroom.operators.sampling import weighted
 from scanroom.operators.threads import each
 
-Image = Complex64[np.ndarray, "z y x"]
-Maps = Complex64[np.ndarray, "coil z y x"]
+Maps = Complex[np.ndarray, "coil z y x"]
 
 
 def undersampled(maps: Maps, sampled: Shaped[np.ndarray, "z y"]) -> Linear:
@@ -28,21 +26,39 @@ def undersampled(maps: Maps, sampled: Shaped[np.ndarray, "z y"]) -> Linear:
     ``sampled`` is true where a line was measured, or a real weight. With maps of unit norm and
     weights of at most one the norm of the operator is at most one.
     """
-    axes = tuple(axis for axis in (-3, -2) if maps.shape[axis] > 1)
-    plain = (
-        weighted(np.asarray(sampled)[None, :, :, None], maps.shape)
-        @ fourier(maps.shape, axes)
-        @ coils(maps)
-    )
-    if maps.dtype != np.complex64 or not all(lanes.can_transform(n) for n in sampled.shape):
-        return plain
-    return Linear(plain.forward, plain.adjoint, plain.domain, plain.codomain, _Gram(maps, sampled))
+    axes = tuple(axis for axis in (0, 1) if maps.shape[axis + 1] > 1)
+    weight = np.fft.ifftshift(np.asarray(sampled, np.float32))[:, :, None]
+
+    def forward(image: Array) -> Array:
+        result = np.empty((len(maps), *image.shape), np.result_type(image, maps))
+
+        def work(coil: int) -> None:
+            wave = np.fft.ifftshift(maps[coil] * image, axes)
+            wave = scipy.fft.fftn(wave, axes=axes, norm="ortho", overwrite_x=True, workers=1)
+            result[coil] = np.fft.fftshift(wave * weight, (0, 1))
+
+        each(work, len(maps))
+        return result
+
+    def adjoint(data: Array) -> Array:
+        def work(coil: int) -> Array:
+            wave = np.fft.ifftshift(data[coil], (0, 1)) * weight
+            wave = scipy.fft.ifftn(wave, axes=axes, norm="ortho", overwrite_x=True, workers=1)
+            seen: Array = np.fft.fftshift(wave, axes) * maps[coil].conj()
+            return seen
+
+        total: Array = functools.reduce(np.add, each(work, len(maps)))
+        return total
+
+    fast = maps.dtype == np.complex64 and all(lanes.can_transform(n) for n in sampled.shape)
+    gram = _Gram(maps, sampled) if fast else None
+    return Linear(forward, adjoint, maps.shape[1:], maps.shape, gram)
 
 
 class _Gram:
     """The normal operator, maps and masks laid out once."""
 
-    def __init__(self, maps: Maps, sampled: Bool[np.ndarray, "z y"]) -> None:
+    def __init__(self, maps: Maps, sampled: Shaped[np.ndarray, "z y"]) -> None:
         self.shape = maps.shape[1:]
         self.plans = tuple(lanes.plan(n) for n in sampled.shape)
         power = np.fft.ifftshift(np.asarray(sampled, np.float64) ** 2) / sampled.size

@@ -8,10 +8,10 @@ Math. 41, 909 (1988), doi:10.1002/cpa.3160410705.
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -67,19 +67,7 @@ class Wavelet:
 
     def bands(self) -> tuple[tuple[int, Band], ...]:
         """Level and place of every band of details, finest first."""
-        found = []
-        for level in range(self.n_levels):
-            halves = [
-                ((0, n >> level + 1), (n >> level + 1, n >> level))
-                if level < depth
-                else ((0, n >> depth),)
-                for n, depth in zip(_three(self.shape), self.levels, strict=True)
-            ]
-            for corner in itertools.product(*halves):
-                if any(begin for begin, _ in corner):
-                    place = tuple(slice(*ends) for ends in corner)
-                    found.append((level, place[3 - len(self.shape) :]))
-        return tuple(found)
+        return _bands(self.shape, self.levels)
 
     def forward(self, image: Complex[Array, "..."], shift: Shift = (0, 0, 0)) -> Array:
         """Coefficients of an image, its origin moved by ``shift`` on the circle of each axis."""
@@ -119,12 +107,7 @@ class Wavelet:
         """Soft-threshold details in place."""
         parts = _parts(coefficients)
         for (_, band), threshold in zip(self.bands(), thresholds, strict=True):
-            z, y, x = (slice(0, 1),) * (3 - len(band)) + band
-            _shrink(
-                parts,
-                (z.start, z.stop, y.start, y.stop, 2 * x.start, 2 * x.stop),
-                parts.dtype.type(threshold),
-            )
+            _shrink(parts, _box(band), parts.dtype.type(threshold))
 
     def _invert(self, coefficients: Complex[Array, "..."], shift: Shift) -> None:
         parts, filters = _parts(coefficients), self._filters(coefficients.real.dtype)
@@ -143,8 +126,7 @@ class Wavelet:
     def _at(self, level: int) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
         """Size of the corner that a level splits, and along which axes."""
         z, y, x = (
-            n >> min(level, depth)
-            for n, depth in zip(_three(self.shape), self.levels, strict=True)
+            n >> min(level, depth) for n, depth in zip(_three(self.shape), self.levels, strict=True)
         )
         return (z, y, x), (level < self.levels[0], level < self.levels[1], level < self.levels[2])
 
@@ -171,16 +153,21 @@ def wavelet(
     chosen = {axis % len(shape) for axis in (range(len(shape)) if axes is None else axes)}
     depths = [0] * (3 - len(shape))
     for axis, n in enumerate(shape):
-        depth = 0
-        while axis in chosen and n % 2 == 0:
-            n //= 2
-            if depth == n_levels or (n_levels is None and n < COARSEST):
-                break
-            depth += 1
-        depths.append(depth)
+        depths.append(_depth(n, n_levels) if axis in chosen else 0)
     if not any(depths):
         raise ValueError(f"no axis of {shape} can be halved; pad the image to even sizes.")
     return Wavelet(tuple(shape), (depths[0], depths[1], depths[2]), moments)
+
+
+def shrink_groups(
+    transform: Wavelet, coefficients: Sequence[Array], thresholds: Float[Array, " band"]
+) -> None:
+    """Soft-threshold details in place by their norm over several sets of coefficients."""
+    for (_, band), threshold in zip(transform.bands(), thresholds, strict=True):
+        size = np.sqrt(sum(one[band].real ** 2 + one[band].imag ** 2 for one in coefficients))
+        keep = np.maximum(size - size.dtype.type(threshold), 0) / np.where(size > 0, size, 1)
+        for one in coefficients:
+            one[band] *= keep
 
 
 def linear(transform: Wavelet, shift: Shift = (0, 0, 0)) -> Linear:
@@ -194,10 +181,40 @@ def linear(transform: Wavelet, shift: Shift = (0, 0, 0)) -> Linear:
     )
 
 
+def _depth(n: int, n_levels: int | None) -> int:
+    """Halvings without remainder: as many as asked for, or down to `COARSEST`."""
+    twos = (n & -n).bit_length() - 1
+    wanted = max(n // COARSEST, 1).bit_length() - 1 if n_levels is None else n_levels
+    return min(twos, wanted)
+
+
 def padded(n: int, n_levels: int) -> int:
     """Next size that can be halved ``n_levels`` times."""
     step = 1 << n_levels
     return -(-n // step) * step
+
+
+@functools.lru_cache(maxsize=32)
+def _bands(shape: Shape, levels: tuple[int, int, int]) -> tuple[tuple[int, Band], ...]:
+    found = []
+    for level in range(max(levels)):
+        halves = [
+            ((0, n >> level + 1), (n >> level + 1, n >> level))
+            if level < depth
+            else ((0, n >> depth),)
+            for n, depth in zip(_three(shape), levels, strict=True)
+        ]
+        for corner in itertools.product(*halves):
+            # all low: the corner that the next level splits; an axis that is done lies at zero
+            if any(begin for begin, _ in corner):
+                place = tuple(slice(*ends) for ends in corner)
+                found.append((level, place[3 - len(shape) :]))
+    return tuple(found)
+
+
+def _box(band: Band) -> tuple[int, int, int, int, int, int]:
+    z, y, x = (slice(0, 1),) * (3 - len(band)) + band
+    return z.start, z.stop, y.start, y.stop, 2 * x.start, 2 * x.stop
 
 
 def _three(shape: Shape) -> tuple[int, int, int]:
@@ -210,8 +227,11 @@ def _parts(array: Array) -> Array:
     return array.reshape(_three(array.shape)).view(array.real.dtype)
 
 
-def _bound(kernel, parts, size, shift, do, filters):  # type: ignore[no-untyped-def]
-    return lambda item: kernel(parts, item, size, shift, do, filters)
+def _bound(kernel: Any, parts: Array, *how: Any) -> Callable[[int], None]:
+    def work(item: int) -> None:
+        kernel(parts, item, *how)
+
+    return work
 
 
 @njit(nogil=True)
@@ -226,36 +246,44 @@ def _add(low, high, source, h, g, n):
 
 @njit(nogil=True)
 @no_type_check
-def _apart(row, even, odd, n, shift):
-    """Even and odd complex numbers of a row that begins at ``shift`` on its circle."""
-    half = n // 2
-    turn = shift // 2
-    for i in range(half):
-        to = 2 * ((i - turn) % half)
-        if shift % 2 == 0:
-            even[to], even[to + 1] = row[4 * i], row[4 * i + 1]
-            odd[to], odd[to + 1] = row[4 * i + 2], row[4 * i + 3]
-        else:
-            after = (4 * i + 4) % (2 * n)
-            even[to], even[to + 1] = row[4 * i + 2], row[4 * i + 3]
-            odd[to], odd[to + 1] = row[after], row[after + 1]
+def _copy(target, source, n):
+    for i in range(n):
+        target[i] = source[i]
+
+
+@njit(nogil=True)
+@no_type_check
+def _clear(target, n):
+    for i in range(n):
+        target[i] = 0
+
+
+@njit(nogil=True)
+@no_type_check
+def _apart(row, even, odd, n):
+    """Even and odd complex numbers of a row."""
+    for i in range(n // 2):
+        even[2 * i], even[2 * i + 1] = row[4 * i], row[4 * i + 1]
+        odd[2 * i], odd[2 * i + 1] = row[4 * i + 2], row[4 * i + 3]
 
 
 @njit(nogil=True)
 @no_type_check
 def _split_row(row, out, n, shift, filters, scratch):
     low_pass, high_pass = filters
-    half, n_taps = n // 2, len(low_pass)
-    even, odd = scratch[0], scratch[1]
-    _apart(row, even, odd, n, shift)
+    n_taps = len(low_pass)
+    even, odd, turned = scratch[0], scratch[1], scratch[2]
+    turn = 2 * (shift % n)
+    _copy(turned, row[turn:], 2 * n - turn)
+    _copy(turned[2 * n - turn :], row, turn)
+    _apart(turned, even, odd, n)
     for i in range(n_taps):
         even[n + i], odd[n + i] = even[i % n], odd[i % n]
     low, high = out[:n], out[n : 2 * n]
-    low[:], high[:] = 0, 0
+    _clear(out, 2 * n)
     for t in range(n_taps // 2):
         _add(low, high, even[2 * t :], low_pass[2 * t], high_pass[2 * t], n)
         _add(low, high, odd[2 * t :], low_pass[2 * t + 1], high_pass[2 * t + 1], n)
-    return half
 
 
 @njit(cache=True, nogil=True)
@@ -265,19 +293,20 @@ def _split_plane(parts, z, size, shift, do, filters):
     _, n_y, n_x = size
     width = 2 * n_x
     plane = np.empty((n_y, width), parts.dtype)
-    scratch = np.empty((2, n_x + 2 * len(low_pass)), parts.dtype)
+    scratch = np.empty((3, width + 2 * len(low_pass)), parts.dtype)
     for y in range(n_y):
         if do[2]:
             _split_row(parts[z, y], plane[y], n_x, shift[2], filters, scratch)
         else:
-            plane[y] = parts[z, y, :width]
+            _copy(plane[y], parts[z, y], width)
     half = n_y // 2
     for y in range(n_y):
         if not do[1]:
-            parts[z, y, :width] = plane[y]
+            _copy(parts[z, y], plane[y], width)
         elif y < half:
             low, high = parts[z, y], parts[z, half + y]
-            low[:width], high[:width] = 0, 0
+            _clear(low, width)
+            _clear(high, width)
             for t in range(len(low_pass)):
                 source = plane[(2 * y + t + shift[1]) % n_y]
                 _add(low, high, source, low_pass[t], high_pass[t], width)
@@ -292,7 +321,8 @@ def _split_across(parts, y, size, shift, _do, filters):
     plane = parts[:n_z, y, :width].copy()
     for z in range(half):
         low, high = parts[z, y], parts[half + z, y]
-        low[:width], high[:width] = 0, 0
+        _clear(low, width)
+        _clear(high, width)
         for t in range(len(low_pass)):
             source = plane[(2 * z + t + shift[0]) % n_z]
             _add(low, high, source, low_pass[t], high_pass[t], width)
@@ -308,19 +338,11 @@ def _sum(out, low, high, h, g, n):
 
 @njit(nogil=True)
 @no_type_check
-def _together(even, odd, row, n, shift):
+def _together(even, odd, row, n):
     """Undo `_apart`."""
-    half = n // 2
-    turn = shift // 2
-    for i in range(half):
-        to = 2 * ((i - turn) % half)
-        if shift % 2 == 0:
-            row[4 * i], row[4 * i + 1] = even[to], even[to + 1]
-            row[4 * i + 2], row[4 * i + 3] = odd[to], odd[to + 1]
-        else:
-            after = (4 * i + 4) % (2 * n)
-            row[4 * i + 2], row[4 * i + 3] = even[to], even[to + 1]
-            row[after], row[after + 1] = odd[to], odd[to + 1]
+    for i in range(n // 2):
+        row[4 * i], row[4 * i + 1] = even[2 * i], even[2 * i + 1]
+        row[4 * i + 2], row[4 * i + 3] = odd[2 * i], odd[2 * i + 1]
 
 
 @njit(nogil=True)
@@ -332,13 +354,18 @@ def _merge_row(row, out, n, shift, filters, scratch):
     for i in range(n_taps):
         before = (i - n_taps) % n
         low[i], high[i] = row[before], row[n + before]
-    low[n_taps : n_taps + n], high[n_taps : n_taps + n] = row[:n], row[n : 2 * n]
-    even[:n], odd[:n] = 0, 0
+    _copy(low[n_taps:], row, n)
+    _copy(high[n_taps:], row[n:], n)
+    _clear(even, n)
+    _clear(odd, n)
     for t in range(n_taps // 2):
         at = n_taps - 2 * t
         _sum(even, low[at:], high[at:], low_pass[2 * t], high_pass[2 * t], n)
         _sum(odd, low[at:], high[at:], low_pass[2 * t + 1], high_pass[2 * t + 1], n)
-    _together(even, odd, out, n, shift)
+    turned, turn = scratch[4], 2 * (shift % n)
+    _together(even, odd, turned, n)
+    _copy(out[turn:], turned, 2 * n - turn)
+    _copy(out, turned[2 * n - turn :], turn)
 
 
 @njit(cache=True, nogil=True)
@@ -348,10 +375,10 @@ def _merge_plane(parts, z, size, shift, do, filters):
     _, n_y, n_x = size
     width, half = 2 * n_x, n_y // 2
     plane = np.zeros((n_y, width), parts.dtype)
-    scratch = np.empty((4, n_x + 2 * len(low_pass)), parts.dtype)
+    scratch = np.empty((5, width + 2 * len(low_pass)), parts.dtype)
     for y in range(n_y):
         if not do[1]:
-            plane[y] = parts[z, y, :width]
+            _copy(plane[y], parts[z, y], width)
         else:
             out = plane[(y + shift[1]) % n_y]
             for t in range(y % 2, len(low_pass), 2):
@@ -362,7 +389,7 @@ def _merge_plane(parts, z, size, shift, do, filters):
         if do[2]:
             _merge_row(plane[y], parts[z, y], n_x, shift[2], filters, scratch)
         else:
-            parts[z, y, :width] = plane[y]
+            _copy(parts[z, y], plane[y], width)
 
 
 @njit(cache=True, nogil=True)
@@ -374,23 +401,24 @@ def _merge_across(parts, y, size, shift, _do, filters):
     plane = parts[:n_z, y, :width].copy()
     for z in range(n_z):
         out = parts[(z + shift[0]) % n_z, y]
-        out[:width] = 0
+        _clear(out, width)
         for t in range(z % 2, len(low_pass), 2):
             at = (z // 2 - t // 2) % half
             _sum(out, plane[at], plane[half + at], low_pass[t], high_pass[t], width)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
 def _shrink(parts, box, threshold):
     """Soft threshold of the complex numbers of a box."""
     z0, z1, y0, y1, x0, x1 = box
-    one, tiny = parts.dtype.type(1), parts.dtype.type(1e-30)
+    one, zero, tiny = parts.dtype.type(1), parts.dtype.type(0), parts.dtype.type(1e-30)
     for z in range(z0, z1):
         for y in range(y0, y1):
             row = parts[z, y, x0:x1]
             for i in range(len(row) // 2):
                 real, imag = row[2 * i], row[2 * i + 1]
-                size = np.sqrt(real * real + imag * imag) + tiny
-                keep = max(one - threshold / size, parts.dtype.type(0))
+                size = np.sqrt(real * real + imag * imag + tiny)
+                keep = one - threshold / size
+                keep = keep if keep > 0 else zero
                 row[2 * i], row[2 * i + 1] = keep * real, keep * imag
