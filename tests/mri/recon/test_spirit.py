@@ -93,14 +93,14 @@ def test_coils_that_know_each_others_samples_fill_them_exactly():
 def test_lines_left_out_come_back(step, bound):
     _, _, kspace = scene(noise=1e-3)
     sampled = every(step, centre=20)
-    filled = spirit(kspace * sampled[..., None], sampled, noise=1e-3)
+    filled = spirit(kspace * sampled[..., None], sampled)
     assert away(pictures(filled), pictures(kspace)) < bound
     assert away(pictures(kspace * sampled[..., None]), pictures(kspace)) > 1.5 * bound
 
 
 def test_random_pattern():
     kspace, sampled = volume(), scattered()
-    filled = spirit(kspace * sampled[..., None], sampled, noise=0.0)
+    filled = spirit(kspace * sampled[..., None], sampled)
     assert away(filled, kspace) < 0.03
 
 
@@ -120,17 +120,33 @@ def test_noise_holds_back_what_it_hides():
     truth, sampled = pictures(hybrid(maps * image)), every(4, centre=20)
     error = {
         noise: away(pictures(spirit(kspace * sampled[..., None], sampled, noise=noise)), truth)
-        for noise in (0.0, 0.3)
+        for noise in (0.0, 0.3, None)
     }
     assert error[0.3] < 0.7 * error[0.0]
+    # noise that is not given is what the kernel misses
+    assert error[None] < 1.1 * error[0.3]
+
+
+def test_misfit_is_what_the_prediction_misses():
+    """Of samples whose neighbours are all in the centre."""
+    _, _, kspace = scene(noise=0.2)
+    kernel = calibrate_spirit(kspace[:, :, CENTRE])
+    strain = consistency(kernel, (1, N, N))(kspace)
+    strain = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(strain, 3), axis=3, norm="ortho"), 3)
+    inner = strain[:, :, CENTRE.start + 2 : CENTRE.stop - 2, 2:-2]
+    assert kernel.misfit == pytest.approx(np.mean(np.abs(inner) ** 2), rel=1e-3)
+    # own noise, less what 200 weights fit of it in 960 places, more what neighbours bring
+    own, brought = 2 * 0.2**2, np.linalg.norm(kernel.weights) ** 2 / 8
+    assert own * (1 - 200 / 960) < kernel.misfit < own * (1 + brought)
 
 
 def test_unit_of_samples_does_not_matter():
     _, _, kspace = scene(noise=0.1)
     sampled = every(3, centre=20)
-    one = spirit(kspace, sampled, noise=0.1)
-    other = spirit(100 * kspace, sampled, noise=10.0)
-    assert away(other, 100 * one) < 1e-4
+    for noise in (0.1, None):
+        one = spirit(kspace, sampled, noise=noise)
+        other = spirit(100 * kspace, sampled, noise=noise and 100 * noise)
+        assert away(other, 100 * one) < 1e-4
 
 
 def test_measured_samples_stay():

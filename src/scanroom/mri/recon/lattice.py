@@ -49,7 +49,7 @@ def lattice_of(sampled: Sampled) -> Lattice | None:
     """
     n_z, n_y = sampled.shape
     outside = sampled.copy()
-    outside[centre_block(sampled)] = False
+    outside[_full_block(sampled)] = False
     places = np.argwhere(outside)
     if len(places) == 0:
         return None
@@ -73,3 +73,18 @@ def lattice_of(sampled: Sampled) -> Lattice | None:
                 if measured[tried.holds(z, y)].all():
                     best = tried
     return best if best is not None and best.factor > 1 else None
+
+
+def _full_block(sampled: Sampled) -> tuple[slice, slice]:
+    """The centre without gaps, as far as it goes to each side by itself: it may stand askew."""
+    z, y = centre_block(sampled)
+    low_z, high_z, low_y, high_y = z.start, z.stop, y.start, y.stop
+    while low_y > 0 and high_y > low_y and sampled[z, low_y - 1].all():
+        low_y -= 1
+    while high_y < sampled.shape[1] and high_y > low_y and sampled[z, high_y].all():
+        high_y += 1
+    while low_z > 0 and high_z > low_z and sampled[low_z - 1, low_y:high_y].all():
+        low_z -= 1
+    while high_z < sampled.shape[0] and high_z > low_z and sampled[high_z, low_y:high_y].all():
+        high_z += 1
+    return slice(low_z, high_z), slice(low_y, high_y)

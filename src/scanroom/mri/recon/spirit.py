@@ -50,10 +50,12 @@ Grid = tuple[int, int, int]
 class SpiritKernel:
     """``weights[z, y, x, source, target]``: what a sample is made of; zero for the sample itself.
 
+    ``misfit`` is the power of a sample that is not predicted, in the centre that taught it.
     Reusable for every frame of the same coils and field of view.
     """
 
     weights: Complex64[np.ndarray, "kz ky kx coil coil"]
+    misfit: float
 
     def pixels(self, shape: Grid, part: slice) -> Complex64[np.ndarray, "x coil coil z y"]:
         """``G[target, source]`` of some places along x of a grid (z, y, x).
@@ -102,9 +104,9 @@ def calibrate_spirit(
             "(scanroom.mri.recon.spirit). Measure it again."
         )
     with one_blas():
-        weights = _regressed(_gram(known, (n_z, n_y, n_x)), len(known), regularisation)
+        weights, missed = _regressed(_gram(known, (n_z, n_y, n_x)), len(known), regularisation)
     shaped = weights.reshape(len(known), n_z, n_y, n_x, len(known)).transpose(1, 2, 3, 0, 4)
-    return SpiritKernel(weights=np.ascontiguousarray(shaped))
+    return SpiritKernel(weights=np.ascontiguousarray(shaped), misfit=missed / n_places)
 
 
 def consistency(kernel: SpiritKernel, shape: Grid) -> Linear:
@@ -128,15 +130,16 @@ def spirit(
     sampled: Sampled,
     kernel: SpiritKernel | None = None,
     *,
-    noise: float = 1.0,
+    noise: float | None = None,
     n_iterations: int = N_ITERATIONS,
     tolerance: float = TOLERANCE,
 ) -> Hybrid:
     """Fill what was not measured, any pattern; the kernel comes from the centre if none is given.
 
-    ``noise`` is the standard deviation of real and imaginary part of a sample: 1 after
-    prewhitening, 0 where it is unknown. At convergence the result is linear in k-space for a given
-    kernel and signal power; it is not in units of the noise (`replicas.replica_noise` tells it).
+    ``noise`` is the standard deviation of real and imaginary part of a sample, 1 after
+    prewhitening; where none is given what the kernel missed in the centre stands for it. Units
+    of samples do not matter. The image is not in units of the noise: `replicas.replica_noise`
+    tells it.
 
     Raises
     ------
@@ -144,11 +147,11 @@ def spirit(
         If nothing was measured, a number is out of its range, the kernel is of other coils, or
         the centre is too small for a kernel.
     """
-    if not sampled.any() or n_iterations < 1 or not 0 <= tolerance < 1 or noise < 0:
+    if not sampled.any() or n_iterations < 1 or not 0 <= tolerance < 1 or (noise or 0.0) < 0:
         raise ProtocolError(
             f"SPIRiT got {int(sampled.sum())} measured lines, {n_iterations} iterations, a "
-            f"tolerance of {tolerance:g}, noise of {noise:g}; it needs one or more, 1 or more, "
-            "0 to 1, 0 or more (scanroom.mri.recon.spirit). Correct it."
+            f"tolerance of {tolerance:g}, noise of {noise or 0.0:g}; it needs one or more, 1 or "
+            "more, 0 to 1, 0 or more (scanroom.mri.recon.spirit). Correct it."
         )
     known = kernel or calibrate_spirit(kspace[(slice(None), *centre_block(sampled))])
     n_coils, n_z, n_y, n_x = kspace.shape
@@ -186,40 +189,46 @@ def _gram(known: Hybrid, size: Grid) -> Complex64[np.ndarray, "n n"]:
 
 def _regressed(
     gram: Complex64[np.ndarray, "n n"], n_coils: int, regularisation: float
-) -> Complex64[np.ndarray, "n coil"]:
-    """Weights of each coil's middle sample on all others of its patch."""
+) -> tuple[Complex64[np.ndarray, "n coil"], float]:
+    """Weights of each coil's middle sample on all others of its patch; mean energy they miss."""
     # never less than rounding, lest identical coils break the factorisation
     share = max(regularisation, len(gram) * float(np.finfo(np.float32).eps))
-    gram[np.diag_indices_from(gram)] += share * np.trace(gram).real / len(gram)
+    loaded = gram.copy()
+    loaded[np.diag_indices_from(gram)] += share * np.trace(gram).real / len(gram)
     n = len(gram) // n_coils
     middle, coil = np.arange(n_coils) * n + n // 2, np.arange(n_coils)
     unit = np.zeros((len(gram), n_coils), np.complex64)
     unit[middle, coil] = 1
-    factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+    factor = scipy.linalg.cho_factor(loaded, overwrite_a=True, check_finite=False)
     inverse = scipy.linalg.cho_solve(factor, unit, overwrite_b=True, check_finite=False)
-    weights: np.ndarray = -inverse / inverse[middle, coil]
+    strain = (inverse / inverse[middle, coil]).astype(np.complex64)
+    missed = float(np.vdot(strain, gram @ strain).real) / n_coils
+    weights = -strain
     weights[middle, coil] = 0
-    return weights.astype(np.complex64)
+    return weights, max(missed, 0.0)
 
 
 Samples = Complex64[np.ndarray, "x coil z y"]
 
 
-def _restraint(kernel: SpiritKernel, kspace: Hybrid, sampled: Sampled, noise: float) -> float:
-    """Noise power of a prediction over the signal power of the lines outside the centre.
+def _restraint(
+    kernel: SpiritKernel, kspace: Hybrid, sampled: Sampled, noise: float | None
+) -> float:
+    """Power that a prediction misses over the signal power of the lines outside the centre.
 
     Coils share one object, so that a sample of all of them has one amplitude to be known.
     """
+    floor, missed = kernel.misfit, kernel.misfit
+    if noise is not None:
+        each_coil = float(np.vdot(kernel.weights, kernel.weights).real) / len(kspace)
+        floor, missed = 2 * noise**2, 2 * noise**2 * (1 + each_coil)
+    if floor == 0:
+        return 0.0
     outside = sampled.copy()
     outside[centre_block(sampled)] = False
     lines = kspace[:, outside if outside.any() else sampled]
     power = float(np.vdot(lines, lines).real) / lines.size
-    floor = 2 * noise**2
-    if floor == 0:
-        return 0.0
-    weights = kernel.weights
-    predicted = floor * (1 + float(np.vdot(weights, weights).real) / len(kspace))
-    return predicted / (len(kspace) * max(power - floor, 0.1 * floor))
+    return missed / (len(kspace) * max(power - floor, 0.1 * floor))
 
 
 def _gram_of(
