@@ -33,10 +33,15 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         peer.name: peer
         for peer in (
             Peer("blochsimulator", (("blochsimulator==2.9.5", "pypulseq==1.5.0.post1"),)),
-            # torch first, and fixed: MRzeroCore alone would fetch a gigabyte of GPU libraries.
-            # torch first, as below.
+            # torch first, and fixed: alone these would fetch a gigabyte of GPU libraries.
             Peer("pulserver", (("torch==2.13.0",), ("pulserver==0.4.7",))),
             Peer("mrzero", (("torch==2.13.0",), ("MRzeroCore==1.2.0",))),
+            Peer("bartorch", (("torch==2.13.0",), ("bartorch==0.0.17",))),
+            Peer("mrpro", (("torch==2.13.0", "torchvision==0.28.0"), ("mrpro==0.261015",))),
+            Peer("sigpy", (("sigpy==0.1.27", "setuptools<81"),)),
+            # pygrappa declares nothing that it needs
+            Peer("pygrappa", (("pygrappa==0.26.3", "scikit-image", "tqdm", "phantominator"),)),
+            Peer("mri-nufft", (("mri-nufft[finufft]==1.5.1",),)),
             Peer("dipy", (("dipy==1.12.1",),)),
             # hazen asks for two builds of OpenCV; the one without a window system must come last.
             Peer(
@@ -67,12 +72,28 @@ def environment(name: str) -> Path:
     return python
 
 
-def run(name: str, script: str, *arguments: Path, timeout: float = 600.0) -> dict[str, Any]:
+HERE = ("scanroom", "bart")
+"""Run by this Python: ourselves, and a program that the system has."""
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "SCANROOM_THREADS",
+)
+
+
+def run(
+    name: str, script: str, *arguments: Path | str, timeout: float = 600.0, n_threads: int = 2
+) -> dict[str, Any]:
     """Run one of this folder's peer scripts in its peer's environment; it prints JSON last."""
     path = Path(__file__).with_name(script)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    threads = dict.fromkeys(_THREADS, str(n_threads))
+    if name == "scanroom":
+        threads["PYTHONPATH"] = str(ROOT / "src")
+    FOLDER.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [environment(name), path, *arguments],
+        [sys.executable if name in HERE else environment(name), path, *arguments],
         check=False,
         capture_output=True,
         text=True,

@@ -190,24 +190,34 @@ def recon(
     out: Out = Path("exam"),
     partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
     intensity: Intensity = "received",
+    method: Annotated[
+        str, Option(help="Of missing lines: auto, sense, cg-sense, grappa, cs, or a plug-in's.")
+    ] = "auto",
+    regularisation: Annotated[str, Option(help="Of cs: wavelet, tv or tgv.")] = "wavelet",
+    sensitivities: Annotated[str, Option(help="auto, espirit or walsh.")] = "auto",
     serve: Annotated[str, Option(help="host:port: answer MRD clients there until ^C.")] = "",
     via: Annotated[str, Option(help="host:port: let the MRD server there reconstruct.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct raw data to NIfTI, DICOM, pictures and a report; or serve others' scans."""
+    choices: dict[str, Any] = {
+        "partial_fourier": partial_fourier,
+        "intensity": intensity,
+        "method": method,
+        "regularisation": regularisation,
+        "sensitivities": sensitivities,
+    }
     if (raw is None) != bool(serve) or (serve and via):
         refuse("give raw data to reconstruct, or --serve host:port without any, to answer others.")
     elif raw is None:
         from scanroom.exam.serving import serve as serve_until_stopped
+        from scanroom.mri.recon import Options
 
-        serve_until_stopped(serve, out, partial_fourier=partial_fourier, intensity=intensity)
+        serve_until_stopped(serve, out, Options(**choices))
     else:
         from scanroom.exam.scan import reconstruct_into
 
-        summary = reconstruct_into(
-            raw, out, partial_fourier=partial_fourier, intensity=intensity, via=via
-        )
-        show_scans([summary], out, as_json=as_json)
+        show_scans([reconstruct_into(raw, out, via=via, **choices)], out, as_json=as_json)
 
 
 @mri.command("import")

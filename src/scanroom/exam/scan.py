@@ -28,7 +28,7 @@ from scanroom.mri.protocol import load_protocol
 from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.raw.model import Readout
 from scanroom.mri.raw.writer import RawWriter, need_free
-from scanroom.mri.recon import reconstruct
+from scanroom.mri.recon import Options, reconstruct
 from scanroom.mri.recon.inline.client import reconstruct_via
 from scanroom.mri.recon.intensity import checked, evened
 from scanroom.mri.report.sequence_plot import plot_sequence
@@ -63,25 +63,20 @@ def play(sequence: Path, station: Station, out: Path, *, intensity: str = "even"
     return _play(Order(text, sequence.name, name, "", how), station, folder, Clock({}))
 
 
-def reconstruct_into(
-    raw: Path,
-    out: Path,
-    *,
-    partial_fourier: str = "pocs",
-    intensity: str = "received",
-    via: str = "",
-) -> dict[str, Any]:
+def reconstruct_into(raw: Path, out: Path, *, via: str = "", **choices: Any) -> dict[str, Any]:
     """Reconstruct raw data from any source into an exam folder; return a summary for people.
 
-    With ``via``, ``host:port``, the server there does it.
+    ``choices`` are those of `mri.recon.Options`. With ``via``, ``host:port``, the server there does
+    it, by choices of its own but for the intensity.
     """
     start = time.perf_counter()
+    options = Options(**choices)
     if via:
         results = reconstruct_via(raw, via)
-        if checked(intensity) == "even":
+        if options.intensity == "even":
             results = tuple(evened(result) for result in results)
     else:
-        results = reconstruct(raw, partial_fourier=partial_fourier, intensity=intensity)
+        results = reconstruct(raw, **choices)
     seconds = {"reconstruction": time.perf_counter() - start}
     folder = open_exam(out, subject="recorded", system="recorded", device="recorded raw data")
     name = folder.next_scan(plain_name(raw.stem))

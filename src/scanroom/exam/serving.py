@@ -5,21 +5,20 @@ from pathlib import Path
 
 from scanroom.mri.recon.inline.client import address_of
 from scanroom.mri.recon.inline.server import Server
-from scanroom.mri.recon.pipeline import options_of
+from scanroom.mri.recon.options import Options
 
 
-def serve(address: str, folder: Path, *, partial_fourier: str, intensity: str) -> None:
+def serve(address: str, folder: Path, options: Options) -> None:
     """Answer MRD clients at ``host:port``; raw data go to ``folder``.
 
     Raises
     ------
     ProtocolError
-        If the address or an option is none.
+        If the address is none.
     DeviceError
         If the address cannot be listened on.
     """
     host, port = address_of(address)
-    options = options_of(partial_fourier=partial_fourier, intensity=intensity)
     server = Server(host, port, folder, options, tell=_say)
     try:
         server.serve()

@@ -36,8 +36,10 @@ def each(work: Callable[[int], Out], n_items: int) -> list[Out]:
     raised here once all that were begun have ended.
     """
     threads = min(n_threads(), n_items)
-    if threads <= 1 or getattr(_inside, "busy", False):
-        with one_thread():
+    if getattr(_inside, "busy", False):
+        return [work(item) for item in range(n_items)]
+    if threads <= 1:
+        with one_blas(), one_thread():
             return [work(item) for item in range(n_items)]
     with one_blas(), ThreadPoolExecutor(threads, initializer=_mark) as pool:
         return list(pool.map(work, range(n_items)))

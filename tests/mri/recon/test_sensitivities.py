@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scanroom.mri.recon.sensitivities import combine, root_sum_of_squares, sensitivities
+from scanroom.mri.recon.sensitivities import combine, inati, root_sum_of_squares, sensitivities
 from tests.mri.recon.scanner import white
 
 RNG = np.random.default_rng(12)
@@ -30,18 +30,20 @@ def images(noise=0.0):
     return seen[:, None].astype(np.complex64)
 
 
-def test_maps_are_those_that_made_the_images():
+@pytest.mark.parametrize("estimate", [sensitivities, inati])
+def test_maps_are_those_that_made_the_images(estimate):
     """Equal up to one phase per pixel: the projection onto the truth is one."""
-    found, inside = sensitivities(images())[:, 0], disc() > 0
+    found, inside = estimate(images())[:, 0], disc() > 0
     likeness = np.abs((found.conj() * known_maps()).sum(axis=0))[inside]
     # neighbourhoods of 1/13 of the field of view blur maps that turn by a radian over half of it
     assert likeness.min() > 0.98
     assert likeness.mean() > 0.999
 
 
-def test_combined_image_is_the_object_and_keeps_its_phase():
+@pytest.mark.parametrize("estimate", [sensitivities, inati])
+def test_combined_image_is_the_object_and_keeps_its_phase(estimate):
     seen = images()
-    combined = combine(seen, sensitivities(seen))[0]
+    combined = combine(seen, estimate(seen))[0]
     inside = disc() > 0
     np.testing.assert_allclose(np.abs(combined)[inside], disc()[inside], rtol=0.02)
     turn = np.angle(combined[inside])
@@ -49,8 +51,9 @@ def test_combined_image_is_the_object_and_keeps_its_phase():
     assert np.abs(np.angle(np.exp(1j * (turn - np.median(turn))))).max() < 1.0
 
 
-def test_maps_have_unit_norm():
-    norm = root_sum_of_squares(sensitivities(images(0.05)))
+@pytest.mark.parametrize("estimate", [sensitivities, inati])
+def test_maps_have_unit_norm(estimate):
+    norm = root_sum_of_squares(estimate(images(0.05)))
     np.testing.assert_allclose(norm, 1, atol=1e-5)
 
 

@@ -11,7 +11,6 @@ from scanroom.core.units import Second
 from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.recon.geometry import axes_of
 from scanroom.mri.recon.noise import Measurement
-from scanroom.mri.recon.parallel import UNFOLDED
 from scanroom.mri.recon.sort import FRAME, Frame, Stack
 
 _LABELS = ("echo", "rep", "set", "phase")
@@ -24,15 +23,17 @@ def describe(
     frame: Frame,
     suffix: str,
     notes: tuple[str, ...],
+    *,
+    in_noise_units: bool = True,
 ) -> Result:
-    """Turn voxels into a result."""
+    """Turn voxels into a result; ``in_noise_units`` if they are, where the noise was measured."""
     encoding = measurement.encoding
     return Result(
         name=_name(encoding, stack, frame, suffix),
         array=array,
         axes=("z", "y", "x"),
         affine=stack.ladder.affine(*axes_of(encoding)),
-        unit="SNR" if measurement.white and UNFOLDED not in notes else "a.u.",
+        unit="SNR" if measurement.white and in_noise_units else "a.u.",
         provenance={
             "protocol": encoding.protocol_name,
             **dict(zip(FRAME, frame.counter, strict=True)),

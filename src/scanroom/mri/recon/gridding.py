@@ -4,6 +4,7 @@ Stacks of stars and spirals, whose third axis lies on the grid, are planes: grid
 then transformed across.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,12 +15,18 @@ from scanroom.mri.raw.encoding import Encoding
 from scanroom.mri.recon.geometry import Axes, Axis
 from scanroom.mri.recon.kspace import CoilImages
 from scanroom.mri.recon.noise import Measurement
-from scanroom.mri.recon.noncartesian import gridded
+from scanroom.mri.recon.noncartesian import centre_maps, gridded, sense
 from scanroom.operators.fourier import resize, to_image
 from scanroom.operators.nufft import density
 
 CARTESIAN = ("cartesian", "epi")
 MAX_PIXELS = 1 << 26
+MIN_COILS = 4
+COVERED = 0.9
+"""Share of the cells within reach below which a trajectory has gaps."""
+SOLVED = (
+    "undersampled trajectory solved by SENSE with maps of its own centre; not in units of noise"
+)
 ON_GRID = 1e-3
 """Samples whose third axis leaves the grid by less, in steps of k-space, make a stack of planes."""
 
@@ -30,10 +37,43 @@ def is_cartesian(encoding: Encoding) -> bool:
     return encoding.trajectory_type in CARTESIAN or not has_places
 
 
-def gridded_images(
-    measurement: Measurement, windows: Int[np.ndarray, " line"], axes: Axes
-) -> CoilImages:
-    """Make the images of one slice (or slab) from all its samples."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """All samples of one slice or slab, the field of view's centre in the middle of the image.
+
+    ``place`` is in cycles per pixel of an image of ``shape``, axes as in the image.
+    """
+
+    signal: Complex64[np.ndarray, "coil sample"]
+    place: Float[np.ndarray, "sample axis"]
+    shape: tuple[int, ...]
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether samples leave gaps within their reach, and there are coils to fill them.
+
+        Weights of the density are shares of the grid's cells, one at most: where samples are
+        closer than the grid's they add up to all cells within reach.
+        """
+        if len(self.signal) < MIN_COILS:
+            return False
+        if _levels(self.place, self.shape) is not None:
+            return False
+        weight = _density(self.place.tobytes(), self.place.shape, self.shape)
+        reach = np.abs(self.place).max(axis=0)
+        ball = {2: np.pi, 3: 4 * np.pi / 3}[len(self.shape)]
+        cells = ball * float(np.prod(reach * self.shape))
+        return float(weight.sum()) < COVERED * cells
+
+
+def samples_of(measurement: Measurement, windows: Int[np.ndarray, " line"], axes: Axes) -> Samples:
+    """Gather what one slice (or slab) has on its trajectory.
+
+    Raises
+    ------
+    FormatError
+        If the trajectory makes no image.
+    """
     encoding = measurement.encoding
     if sum(axis.n_grid > 1 for axis in axes) < 2:
         raise FormatError(
@@ -63,17 +103,41 @@ def gridded_images(
         )
     place, signal, k = place[inside], signal[:, inside], k[inside]
     centred = signal * _off_centre(encoding, int(windows[0]), k).astype(np.complex64)
-    levels = _levels(place, shape)
-    image, noise = (
-        _whole(centred, place, shape) if levels is None else _planes(centred, place, shape, levels)
+    return Samples(signal=centred, place=np.ascontiguousarray(place), shape=shape)
+
+
+def gridded_images(samples: Samples, axes: Axes) -> CoilImages:
+    """Make the images of one slice (or slab) by density compensation and adjoint transform."""
+    levels = _levels(samples.place, samples.shape)
+    parts = (samples.signal, samples.place, samples.shape)
+    image, noise = _whole(*parts) if levels is None else _planes(*parts, levels)
+    return CoilImages(
+        signal=_cropped(image, axes),
+        noise=noise,
+        notes=(f"{len(samples.place)} samples gridded with iterative density compensation",),
     )
+
+
+def solved(samples: Samples, axes: Axes) -> Complex64[np.ndarray, "z y x"]:
+    """Solve for the image that explains the samples, by coil maps from their own centre.
+
+    White noise of one in the samples stays about one in the image, but for the geometry.
+    """
+    shape = ((1,) * (3 - len(samples.shape)) + samples.shape)[-3:]
+    planar = len(samples.shape) == 2
+    signal = samples.signal[:, None] if planar else samples.signal
+    maps = centre_maps(signal, samples.place, shape)
+    image = sense(signal, samples.place, maps)
+    volume: np.ndarray = _cropped(image[None].astype(np.complex64), axes)[0]
+    return volume
+
+
+def _cropped(
+    image: Complex64[np.ndarray, "coil z y x"], axes: Axes
+) -> Complex64[np.ndarray, "coil _ _ _"]:
     for position, axis in zip((-1, -2, -3), axes, strict=True):
         image = resize(image, min(axis.n_pixels, image.shape[position]), position)
-    return CoilImages(
-        signal=image.astype(np.complex64),
-        noise=noise,
-        notes=(f"{len(place)} samples gridded with iterative density compensation",),
-    )
+    return image.astype(np.complex64)
 
 
 def _whole(

@@ -11,6 +11,7 @@ from scanroom.mri.recon.apodise import taper
 from scanroom.mri.recon.geometry import Axes, Axis
 from scanroom.mri.recon.ghost import align, ghost_phase, odd_even_phase
 from scanroom.mri.recon.noise import Measurement
+from scanroom.mri.recon.options import Options
 from scanroom.mri.recon.parallel import can_unfold
 from scanroom.mri.recon.partial_fourier import (
     Coverage,
@@ -40,17 +41,6 @@ class CoilImages:
     noise: float
     notes: tuple[str, ...]
     placed: "Placed | None" = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the operator may choose."""
-
-    partial_fourier: str = "pocs"
-    combination: str = "adaptive"
-    apodisation: str = "none"
-    intensity: str = "received"
-    complex_images: bool = False
 
 
 def coil_images(

@@ -7,11 +7,9 @@ Conjugate-gradient SENSE (Pruessmann, Weiger, Boernert, Boesiger, Magn. Reson. M
 import numpy as np
 from jaxtyping import Bool, Complex64
 
+from scanroom.mri.recon.sense import cg_sense
 from scanroom.mri.recon.sensitivities import sensitivities
-from scanroom.operators.coils import coils
-from scanroom.operators.fourier import fourier, resize, to_image, to_kspace
-from scanroom.operators.sampling import weighted
-from scanroom.operators.solvers import conjugate_gradients
+from scanroom.operators.fourier import resize, to_image, to_kspace
 
 MIN_CENTRE = 8
 """Fewest fully sampled central lines that tell sensitivities."""
@@ -55,17 +53,10 @@ def centre_maps(kspace: Hybrid, sampled: Sampled) -> Hybrid:
 
 def sense(kspace: Hybrid, sampled: Sampled, maps: Hybrid) -> Complex64[np.ndarray, "z y x"]:
     """Find the image that, seen by the coils, best explains the lines measured."""
-    encode = (
-        weighted(sampled[None, :, :, None], kspace.shape)
-        @ fourier(kspace.shape, (1, 2))
-        @ coils(maps)
+    image: np.ndarray = cg_sense(
+        kspace, sampled, maps, n_iterations=N_ITERATIONS, tolerance=TOLERANCE
     )
-    return conjugate_gradients(
-        lambda image: encode.H(encode(image)),
-        encode.H(kspace),
-        n_iterations=N_ITERATIONS,
-        tolerance=TOLERANCE,
-    )
+    return image
 
 
 def unfolded(

@@ -1,48 +1,45 @@
 """Raw to images, the whole way on one screen."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Complex64, Int, Shaped
+from jaxtyping import Int, Shaped
 
-from scanroom.core.errors import ProtocolError
 from scanroom.core.result import Result
 from scanroom.mri.raw.reader import Raw, read_raw
-from scanroom.mri.recon.apodise import checked as checked_apodisation
 from scanroom.mri.recon.describe import describe
 from scanroom.mri.recon.geometry import Axes, axes_of
-from scanroom.mri.recon.gridding import gridded_images, is_cartesian
-from scanroom.mri.recon.intensity import checked as checked_intensity
+from scanroom.mri.recon.gridding import (
+    SOLVED,
+    gridded_images,
+    is_cartesian,
+    samples_of,
+    solved,
+)
 from scanroom.mri.recon.intensity import evened
-from scanroom.mri.recon.kspace import CoilImages, Options, coil_images, cropped
+from scanroom.mri.recon.kspace import CoilImages, Placed, coil_images, cropped
+from scanroom.mri.recon.methods import Gaps, filled, finer, noise_at_most
 from scanroom.mri.recon.noise import Measurement, whiten
-from scanroom.mri.recon.parallel import UNFOLDED, unfolded
-from scanroom.mri.recon.partial_fourier import checked
+from scanroom.mri.recon.options import COMBINATIONS, Options
 from scanroom.mri.recon.sensitivities import combine, root_sum_of_squares, sensitivities
-from scanroom.mri.recon.sort import Frame, Stack, navigators, stacks
+from scanroom.mri.recon.sort import Stack, navigators, stacks
+from scanroom.operators.fourier import resize, to_image, to_kspace
 
-COMBINATIONS = ("adaptive", "root-sum-of-squares")
-Maps = Complex64[np.ndarray, "coil z y x"]
+Known = dict[int, dict[str, Any]]
+Over = Callable[
+    [Callable[["Job"], "list[Slab | None]"], list["Job"]], Iterable["list[Slab | None]"]
+]
 
 
-def reconstruct(
-    raw: Path,
-    *,
-    partial_fourier: str = "pocs",
-    combination: str = "adaptive",
-    apodisation: str = "none",
-    intensity: str = "received",
-    complex_images: bool = False,
-    trusted: bool = False,
-) -> tuple[Result, ...]:
+def reconstruct(raw: Path, *, trusted: bool = False, **choices: Any) -> tuple[Result, ...]:
     """Reconstruct every image of an MRD file: one result per contrast, repetition and stack.
 
-    Images are magnitudes, in units of the noise where the file holds a noise scan; with
-    ``complex_images`` they keep their phase. ``partial_fourier`` is ``"pocs"``, ``"homodyne"`` or
-    ``"zero-fill"``; ``combination`` is ``"adaptive"`` or ``"root-sum-of-squares"``;
-    ``apodisation`` is ``"none"``, ``"hann"``, ``"hamming"`` or ``"tukey"``; ``intensity`` is
-    ``"received"`` or ``"even"``, without shading (`recon.intensity`), no longer in units of the
-    noise; ``trusted`` is for a file this process wrote itself (`read_raw`).
+    Images are in units of the noise where the file holds a noise scan and the method's noise is
+    known. ``choices`` are those of `Options`; ``trusted`` is for a file this process wrote itself
+    (`read_raw`).
 
     Raises
     ------
@@ -51,129 +48,179 @@ def reconstruct(
     ProtocolError
         If an option is none of those there are.
     """
-    options = options_of(
-        partial_fourier=partial_fourier,
-        combination=combination,
-        apodisation=apodisation,
-        intensity=intensity,
-        complex_images=complex_images,
-    )
+    options = Options(**choices)
     return images_of(read_raw(raw, trusted=trusted), options)
 
 
-def options_of(
-    *,
-    partial_fourier: str = "pocs",
-    combination: str = "adaptive",
-    apodisation: str = "none",
-    intensity: str = "received",
-    complex_images: bool = False,
-) -> Options:
-    """Check what the operator chose; the words are those of `reconstruct`.
-
-    Raises
-    ------
-    ProtocolError
-        If an option is none of those there are.
-    """
-    return Options(
-        partial_fourier=checked(partial_fourier),
-        combination=_checked(combination, complex_images=complex_images),
-        apodisation=checked_apodisation(apodisation),
-        intensity=checked_intensity(intensity),
-        complex_images=complex_images,
-    )
-
-
 def images_of(
-    raw: Raw, options: Options, maps: dict[int, Maps] | None = None
+    raw: Raw, options: Options, known: Known | None = None, *, over: Over = map
 ) -> tuple[Result, ...]:
     """Make every image of readouts at hand.
 
-    Sensitivities of a slice come from its first image; those in ``maps``, by slice number, are
-    known already, and new ones are left there for the images that follow.
+    Sensitivities and kernels of a slice come from its first image; those in ``known``, by slice
+    number, are there already, and new ones are left there. ``over`` maps a function over slices, as
+    `map` does: one that does so in several processes (`exam.farm`) gives the same bytes.
 
     Raises
     ------
     FormatError
         If the readouts hold no image.
+    ProtocolError
+        If the method asked for is not for these readouts.
     """
     measurement = whiten(raw)
-    axes = axes_of(measurement.encoding)
-    maps = {} if maps is None else maps
+    known = {} if known is None else known
     results = []
     every = stacks(measurement.encoding)
     for number, stack in enumerate(every):
-        for frame in stack.frames:
-            volume, notes = _volume(measurement, stack, frame, axes, options, maps)
+        jobs = [
+            _job(
+                measurement, stack, position, options, known.setdefault(stack.slices[position], {})
+            )
+            for position in range(len(stack.slices))
+        ]
+        columns = list(over(slabs_of, jobs))
+        suffix = f"stack-{number + 1}" if len(every) > 1 else ""
+        for row, frame in enumerate(stack.frames):
+            volume, notes, in_noise = _stacked([column[row] for column in columns])
             array = volume if options.complex_images else np.abs(volume)
-            suffix = f"stack-{number + 1}" if len(every) > 1 else ""
-            result = describe(array, measurement, stack, frame, suffix, notes)
+            result = describe(
+                array, measurement, stack, frame, suffix, notes, in_noise_units=in_noise
+            )
             results.append(evened(result) if options.intensity == "even" else result)
     return tuple(results)
 
 
-def _checked(combination: str, *, complex_images: bool) -> str:
-    if combination not in COMBINATIONS or (complex_images and combination != COMBINATIONS[0]):
-        raise ProtocolError(
-            f"combination is {combination!r}; it may be {' or '.join(COMBINATIONS)}, the first "
-            "where complex images are wanted (scanroom.mri.recon). Choose one of them."
-        )
-    return combination
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One slice with its readouts, for every image; picklable."""
+
+    measurement: Measurement
+    windows: tuple[Int[np.ndarray, " _"], ...]
+    echo_trains: tuple[Int[np.ndarray, " _"], ...]
+    options: Options
+    known: dict[str, Any]
 
 
-def _volume(
-    measurement: Measurement,
-    stack: Stack,
-    frame: Frame,
-    axes: Axes,
-    options: Options,
-    maps: dict[int, Maps],
-) -> tuple[Shaped[np.ndarray, "slice y x"], tuple[str, ...]]:
-    """Reconstruct one image slice by slice; the first image of a stack leaves its maps."""
-    slabs: list[np.ndarray | None] = []
-    notes: dict[str, None] = {}
-    for position, windows in enumerate(frame.windows):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slab:
+    """One slice (or slab) of one image."""
+
+    image: Shaped[np.ndarray, "z y x"]
+    in_noise_units: bool
+    notes: tuple[str, ...]
+
+
+def _job(
+    measurement: Measurement, stack: Stack, position: int, options: Options, known: dict[str, Any]
+) -> Job:
+    """Take what one slice needs out of a measurement."""
+    encoding = measurement.encoding
+    windows = [frame.windows[position] for frame in stack.frames]
+    trains = [navigators(encoding, frame, stack.slices[position]) for frame in stack.frames]
+    chosen = np.unique(np.concatenate([*windows, *trains]))
+    return Job(
+        measurement=replace(
+            measurement,
+            encoding=encoding.take(chosen),
+            signal=tuple(measurement.signal[at] for at in chosen),
+        ),
+        windows=tuple(np.searchsorted(chosen, rows) for rows in windows),
+        echo_trains=tuple(np.searchsorted(chosen, rows) for rows in trains),
+        options=options,
+        known=known,
+    )
+
+
+def slabs_of(job: Job) -> list[Slab | None]:
+    """Reconstruct one slice of every image in turn; None where it was not measured."""
+    axes = axes_of(job.measurement.encoding)
+    made: list[Slab | None] = []
+    for windows, echo_train in zip(job.windows, job.echo_trains, strict=True):
         if len(windows) == 0:
-            slabs.append(None)
-            notes[f"slice {position} was not measured"] = None
-            continue
-        echo_train = navigators(measurement.encoding, frame, stack.slices[position])
-        images = _coils(measurement, windows, echo_train, axes, options)
-        notes |= dict.fromkeys(images.notes)
-        image, how = _combined(images, axes, options, maps, stack.slices[position])
-        slabs.append(image)
-        notes |= dict.fromkeys(how)
-    shape = next(slab.shape for slab in slabs if slab is not None)
-    filled = [np.zeros(shape, np.complex64) if slab is None else slab for slab in slabs]
-    return np.concatenate(filled), tuple(notes)
+            made.append(None)
+        elif is_cartesian(job.measurement.encoding):
+            images = coil_images(job.measurement, windows, echo_train, axes, job.options)
+            made.append(_combined(images, axes, job))
+        else:
+            made.append(_gridded(job, windows, axes))
+    return made
 
 
-def _coils(
-    measurement: Measurement,
-    windows: Int[np.ndarray, " line"],
-    echo_train: Int[np.ndarray, " navigator"],
-    axes: Axes,
-    options: Options,
-) -> CoilImages:
-    if is_cartesian(measurement.encoding):
-        return coil_images(measurement, windows, echo_train, axes, options)
-    return gridded_images(measurement, windows, axes)
+def _stacked(
+    slabs: list[Slab | None],
+) -> tuple[Shaped[np.ndarray, "z y x"], tuple[str, ...], bool]:
+    """Put slices together; those not measured stay zero."""
+    notes: dict[str, None] = {}
+    for position, slab in enumerate(slabs):
+        said = (f"slice {position} was not measured",) if slab is None else slab.notes
+        notes |= dict.fromkeys(said)
+    found = [slab for slab in slabs if slab is not None]
+    empty = np.zeros_like(found[0].image)
+    volume = np.concatenate([empty if slab is None else slab.image for slab in slabs])
+    return volume, tuple(notes), all(slab.in_noise_units for slab in found)
 
 
-def _combined(
-    images: CoilImages, axes: Axes, options: Options, maps: dict[int, Maps], number: int
-) -> tuple[Shaped[np.ndarray, "z y x"], tuple[str, ...]]:
+def _combined(images: CoilImages, axes: Axes, job: Job) -> Slab:
     """Combine the coils and express the image in units of its own noise."""
     in_noise_units = np.float32(1 / np.sqrt(images.noise))
+    options, known = job.options, job.known
     if options.combination != COMBINATIONS[0]:
-        return root_sum_of_squares(images.signal) * in_noise_units, ()
+        image = root_sum_of_squares(images.signal) * in_noise_units
+        return Slab(image=image, in_noise_units=True, notes=images.notes)
     if images.placed is not None:
-        placed, measured = images.placed, (axes[2].n_measured, axes[1].n_measured)
-        image, maps[number] = unfolded(placed.kspace, placed.sampled, measured, maps.get(number))
-        # unfolding undoes the loss of amplitude that zeros bring, and the noise grows with it
-        unfolding = np.float32(placed.sampled.mean())
-        return cropped(image, axes) * in_noise_units * unfolding, (UNFOLDED,)
-    if number not in maps or maps[number].shape != images.signal.shape:
-        maps[number] = sensitivities(images.signal)
-    return combine(images.signal, maps[number]) * in_noise_units, ()
+        return _filled(images, images.placed, axes, job)
+    key = f"sensitivities {images.signal.shape}"
+    if key not in known:
+        known[key] = sensitivities(images.signal)
+    image = combine(images.signal, known[key]) * in_noise_units
+    return Slab(image=image, in_noise_units=True, notes=images.notes)
+
+
+def _filled(images: CoilImages, placed: Placed, axes: Axes, job: Job) -> Slab:
+    """Fill gaps on the grid that was measured, then interpolate to the whole."""
+    whole = placed.sampled.shape
+    small = tuple(
+        min(axis.n_measured, n) for axis, n in zip((axes[2], axes[1]), whole, strict=True)
+    )
+    kspace, sampled = placed.kspace, placed.sampled
+    for axis, n in enumerate(small):
+        kspace, sampled = resize(kspace, n, axis + 1), resize(sampled, n, axis)
+    share = float(placed.sampled.mean())
+    sample_noise = float(np.sqrt(images.noise / share))
+    if not job.measurement.white:
+        sample_noise = noise_at_most(kspace, sampled)
+    found = filled(
+        Gaps(
+            kspace=kspace,
+            sampled=sampled,
+            noise=sample_noise,
+            noise_measured=job.measurement.white,
+            regularisation=job.options.regularisation,
+            sensitivities=job.options.sensitivities,
+            known=job.known,
+        ),
+        job.options.method,
+    )
+    image = found.image
+    if small != whole:
+        image = to_image(resize(resize(to_kspace(image, (0, 1)), whole[0], 0), whole[1], 1), (0, 1))
+    notes = (*images.notes, found.note)
+    if found.noise is None or not job.measurement.white:
+        # what unfolding restores of the amplitude that zeros take, the noise gains as well
+        scaled = cropped(image, axes) * np.float32(np.sqrt(share) / sample_noise)
+        return Slab(image=scaled, in_noise_units=False, notes=notes)
+    noise = finer(found.noise, (whole[0], whole[1]))
+    noise = noise * np.float32(sample_noise * np.sqrt(np.prod(small) / np.prod(whole)))
+    seen = noise > 1e-3 * noise.max()
+    in_units = np.where(seen, image / np.where(seen, noise, 1), 0).astype(np.complex64)
+    return Slab(image=cropped(in_units, axes), in_noise_units=True, notes=notes)
+
+
+def _gridded(job: Job, windows: Int[np.ndarray, " line"], axes: Axes) -> Slab:
+    """Grid a trajectory; solve for the image where it leaves gaps that coils can tell."""
+    options = job.options
+    samples = samples_of(job.measurement, windows, axes)
+    if samples.has_gaps and options.combination == COMBINATIONS[0] and options.method != "combine":
+        return Slab(image=solved(samples, axes), in_noise_units=False, notes=(SOLVED,))
+    return _combined(gridded_images(samples, axes), axes, job)

@@ -15,11 +15,10 @@ from scanroom.mri.raw.apart import load_apart
 from scanroom.mri.raw.encoding import Flag
 from scanroom.mri.raw.reader import read_raw
 from scanroom.mri.raw.stream import acquisition_message, header_message
-from scanroom.mri.recon import reconstruct
+from scanroom.mri.recon import Options, reconstruct
 from scanroom.mri.recon.inline.client import address_of, reconstruct_via
 from scanroom.mri.recon.inline.live import Live
 from scanroom.mri.recon.inline.server import ACKNOWLEDGE, Server
-from scanroom.mri.recon.pipeline import options_of
 from tests.mri.recon.scanner import cartesian, point_signal, white, write
 
 CENTRES = ((0.0, 0.0, -0.01), (0.0, 0.0, 0.0), (0.0, 0.0, 0.01))
@@ -47,7 +46,7 @@ def _raw(path, *, repeat=(("repetition", 2), ("contrast", 2)), steps=None, last=
 
 @pytest.fixture
 def server(tmp_path):
-    options = options_of()
+    options = Options()
     server = Server("127.0.0.1", 0, tmp_path / "served", options)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
@@ -66,7 +65,7 @@ def _same(found, offline):
 def test_slices_come_as_soon_as_they_are_whole(tmp_path):
     path = _raw(tmp_path / "raw.h5")
     xml, heads, bodies = load_apart(path)
-    live = Live(xml, options_of())
+    live = Live(xml, Options())
     at = []
     made = {}
     for head, (trajectory, signal) in zip(heads, bodies, strict=True):
@@ -86,7 +85,7 @@ def test_slices_come_as_soon_as_they_are_whole(tmp_path):
 def test_a_scan_without_flags_is_made_at_its_end(tmp_path):
     path = _raw(tmp_path / "raw.h5", last=False)
     xml, heads, bodies = load_apart(path)
-    live = Live(xml, options_of())
+    live = Live(xml, Options())
     for head, (trajectory, signal) in zip(heads, bodies, strict=True):
         assert not list(live.add((head, trajectory.ravel(), signal.view(np.float32).ravel())))
     assert len(list(live.rest())) == 12
@@ -97,7 +96,7 @@ def test_lines_after_the_last_make_the_image_anew(tmp_path):
     xml, heads, bodies = load_apart(path)
     early = np.flatnonzero(heads["idx"]["slice"] == 1)[4]
     heads["flags"][early] |= np.uint64(Flag.LAST_IN_SLICE)
-    live = Live(xml, options_of())
+    live = Live(xml, Options())
     made = []
     for head, (trajectory, signal) in zip(heads, bodies, strict=True):
         made += live.add((head, trajectory.ravel(), signal.view(np.float32).ravel()))
@@ -277,4 +276,4 @@ def test_nobody_there_is_said(tmp_path):
 
 def test_a_port_in_use_is_refused(tmp_path, server):
     with pytest.raises(DeviceError, match="free port"):
-        Server("127.0.0.1", server.address[1], tmp_path, options_of())
+        Server("127.0.0.1", server.address[1], tmp_path, Options())

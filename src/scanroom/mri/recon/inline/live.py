@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Complex64
 
 from scanroom.core.errors import FormatError
 from scanroom.core.result import Result
@@ -19,8 +18,8 @@ from scanroom.mri.raw.encoding import NOT_IMAGE, Flag
 from scanroom.mri.raw.header import read_header
 from scanroom.mri.raw.reader import assemble
 from scanroom.mri.raw.stream import Acquisition
-from scanroom.mri.recon.kspace import Options
-from scanroom.mri.recon.pipeline import images_of
+from scanroom.mri.recon.options import Options
+from scanroom.mri.recon.pipeline import Known, images_of
 from scanroom.mri.recon.sort import FRAME
 
 Counter = tuple[int, int, int, int]
@@ -57,7 +56,7 @@ class Live:
         self._navigators: dict[int, list[int]] = {}
         self._whole: set[Unit] = set()
         self._sent: set[Unit] = set()
-        self._maps: dict[int, Complex64[np.ndarray, "coil z y x"]] = {}
+        self._known: Known = {}
 
     @property
     def n_acquisitions(self) -> int:
@@ -79,7 +78,7 @@ class Live:
             self._sent.discard(unit)
             self._whole.discard(unit)
             if unit == min(other for other in self._of_unit if other[0] == unit[0]):
-                self._maps.pop(unit[0], None)
+                self._known.pop(unit[0], None)
         self._close(unit, int(acquisition[0]["flags"]))
         # sensitivities come from the first image of a slice, offline as here: none overtakes it
         blocked: set[int] = set()
@@ -146,7 +145,7 @@ class Live:
         heads = np.array([self._heads[at] for at in chosen], dtype=HEAD)
         raw = assemble(self._path, self._header, heads, [self._bodies[at] for at in chosen])
         # fewer readouts than the header announces is what a part of a scan is
-        results = images_of(raw, self._options, self._maps)
+        results = images_of(raw, self._options, self._known)
         return Finished(slice=unit[0], counter=unit[1], results=results)
 
 

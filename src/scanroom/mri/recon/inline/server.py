@@ -22,7 +22,7 @@ from scanroom.mri.raw.stream import CLOSE, Acquisition, acquisition_message, hea
 from scanroom.mri.raw.writer import part_of, recover
 from scanroom.mri.recon.inline.exchange import to_image
 from scanroom.mri.recon.inline.live import Finished, Live
-from scanroom.mri.recon.kspace import Options
+from scanroom.mri.recon.options import Options
 
 ACKNOWLEDGE = 64
 """Readouts after which what is on disk is acknowledged."""
@@ -34,7 +34,7 @@ PORT = 9002
 class Server:
     """Listen on an address; each connection is one scan.
 
-    ``options`` are those of `pipeline.options_of`; ``tell`` gets a line for people now and then.
+    ``options`` are those of `Options`; ``tell`` gets a line for people now and then.
 
     Raises
     ------
