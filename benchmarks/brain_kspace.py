@@ -113,9 +113,7 @@ def arrays(task: Task) -> dict[str, np.ndarray]:
     return {"maps": maps, "truth": truth, "kspace": data * sampled, "sampled": sampled}
 
 
-def seen(
-    task: Task, place: np.ndarray | None = None
-) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+def seen(task: Task, place: np.ndarray | None = None) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     """The truth, and without noise what one coil after the other measures: all k-space, or at places."""
     fine = _finer(task)
     image, axes = head(fine), _axes(fine)

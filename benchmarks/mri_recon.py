@@ -175,7 +175,11 @@ def tables(words: Iterable[str] = ()) -> list[dict[str, Any]]:
             print(
                 f"{name} | {way.label} {cell['version']} | {cell['seconds']:.3f} s | "
                 f"{cell['error']:.4f} | {cell['megabytes']:.0f} MB | best of {cell['runs']}"
-                + (f" | FFT {cell['floor']:.4f} s, {cell['steps']:.1f} steps" if "floor" in cell else "")
+                + (
+                    f" | FFT {cell['floor']:.4f} s, {cell['steps']:.1f} steps"
+                    if "floor" in cell
+                    else ""
+                )
                 + f" ({time.perf_counter() - start:.0f} s in all)",
                 flush=True,
             )
@@ -214,7 +218,10 @@ def strengths() -> None:
         place = prepared(name, FOLDER)
         for strength in STRENGTHS:
             for way in _sparse(dict.fromkeys(STRENGTH, strength))[1:]:
-                print(f"{name} | {way.label} | {strength:g} | {measured(name, way, place)['error']:.4f}", flush=True)
+                print(
+                    f"{name} | {way.label} | {strength:g} | {measured(name, way, place)['error']:.4f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+
 def command(folder: Path, method: str, options: list[str], out: Path) -> list[str]:
     """The task as one command."""
     kspace, maps, place = (str(folder / name) for name in ("kspace", "maps", "place"))

@@ -94,9 +94,7 @@ def sparse(data: dict[str, torch.Tensor], options: dict[str, Any]) -> Callable[[
         )
         (start,) = encode.adjoint(data["kspace"])
         fit = 0.5 * L2NormSquared(target=data["kspace"]) @ encode
-        (found,) = pgd(
-            fit, strength * L1Norm(), start, stepsize=1.0, max_iterations=n_iterations
-        )
+        (found,) = pgd(fit, strength * L1Norm(), start, stepsize=1.0, max_iterations=n_iterations)
         (image,) = wavelets.adjoint(found)
         return image.detach()
 

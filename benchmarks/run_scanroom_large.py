@@ -68,5 +68,7 @@ def _placed(lines: np.ndarray, sampled: np.ndarray) -> Gaps:
 
 if __name__ == "__main__":
     where, result = (Path(name) for name in sys.argv[2:4])
-    measured = inline(where, result) if sys.argv[1] == "inline" else volume(where, result, sys.argv[4])
+    measured = (
+        inline(where, result) if sys.argv[1] == "inline" else volume(where, result, sys.argv[4])
+    )
     answer(measured, scanroom.__version__)

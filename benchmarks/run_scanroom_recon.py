@@ -74,8 +74,9 @@ def sparse(data: dict[str, np.ndarray], options: dict[str, Any]) -> Work:
 
     def work() -> np.ndarray:
         hybrid, sampled, _, back = laid(data)
-        return back(compressed_sensing.compressed_sensing(
-            hybrid, sampled, moved(data, "maps"), **options))
+        return back(
+            compressed_sensing.compressed_sensing(hybrid, sampled, moved(data, "maps"), **options)
+        )
 
     return work
 

@@ -197,6 +197,8 @@ def recon(
     sensitivities: Annotated[str, Option(help="auto, espirit or walsh.")] = "auto",
     serve: Annotated[str, Option(help="host:port: answer MRD clients there until ^C.")] = "",
     via: Annotated[str, Option(help="host:port: let the MRD server there reconstruct.")] = "",
+    workers: Annotated[int, Option(help="Processes that share the slices; same images.")] = 1,
+    farm: Annotated[str, Option(help="tcp://host:port: let a Dask cluster do the slices.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct raw data to NIfTI, DICOM, pictures and a report; or serve others' scans."""
@@ -217,7 +219,8 @@ def recon(
     else:
         from scanroom.exam.scan import reconstruct_into
 
-        show_scans([reconstruct_into(raw, out, via=via, **choices)], out, as_json=as_json)
+        choices |= {"via": via, "workers": workers, "cluster": farm}
+        show_scans([reconstruct_into(raw, out, **choices)], out, as_json=as_json)
 
 
 @mri.command("import")

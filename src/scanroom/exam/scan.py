@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from scanroom.core.engine import run
+from scanroom.core.errors import ProtocolError
 from scanroom.core.gate import Cleared, Finding, clear
 from scanroom.core.result import Result
 from scanroom.exam.export import export_images, write_exam_report
+from scanroom.exam.farm import farm
 from scanroom.exam.folder import ExamFolder, open_exam
 from scanroom.exam.progress import progress_bar
 from scanroom.exam.station import Station
@@ -63,20 +65,32 @@ def play(sequence: Path, station: Station, out: Path, *, intensity: str = "even"
     return _play(Order(text, sequence.name, name, "", how), station, folder, Clock({}))
 
 
-def reconstruct_into(raw: Path, out: Path, *, via: str = "", **choices: Any) -> dict[str, Any]:
+def reconstruct_into(
+    raw: Path, out: Path, *, via: str = "", workers: int = 1, cluster: str = "", **choices: Any
+) -> dict[str, Any]:
     """Reconstruct raw data from any source into an exam folder; return a summary for people.
 
     ``choices`` are those of `mri.recon.Options`. With ``via``, ``host:port``, the server there does
-    it, by choices of its own but for the intensity.
+    it, by choices of its own but for the intensity. Else so many ``workers`` share the slices, or
+    a Dask ``cluster`` does (`exam.farm`).
     """
     start = time.perf_counter()
     options = Options(**choices)
     if via:
+        if workers > 1 or cluster:
+            raise ProtocolError(
+                f"the server {via} is asked to reconstruct, and a farm too; one does it "
+                "(scanroom.exam.scan). Leave out --via, or --workers and --farm."
+            )
         results = reconstruct_via(raw, via)
         if options.intensity == "even":
             results = tuple(evened(result) for result in results)
     else:
-        results = reconstruct(raw, **choices)
+        with (
+            progress_bar(f"reconstructing {raw.name}") as advance,
+            farm(workers, cluster, advance) as over,
+        ):
+            results = reconstruct(raw, over=over, **choices)
     seconds = {"reconstruction": time.perf_counter() - start}
     folder = open_exam(out, subject="recorded", system="recorded", device="recorded raw data")
     name = folder.next_scan(plain_name(raw.stem))

@@ -34,12 +34,14 @@ Over = Callable[
 ]
 
 
-def reconstruct(raw: Path, *, trusted: bool = False, **choices: Any) -> tuple[Result, ...]:
+def reconstruct(
+    raw: Path, *, trusted: bool = False, over: Over = map, **choices: Any
+) -> tuple[Result, ...]:
     """Reconstruct every image of an MRD file: one result per contrast, repetition and stack.
 
     Images are in units of the noise where the file holds a noise scan and the method's noise is
     known. ``choices`` are those of `Options`; ``trusted`` is for a file this process wrote itself
-    (`read_raw`).
+    (`read_raw`); ``over`` is for `images_of`.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def reconstruct(raw: Path, *, trusted: bool = False, **choices: Any) -> tuple[Re
         If an option is none of those there are.
     """
     options = Options(**choices)
-    return images_of(read_raw(raw, trusted=trusted), options)
+    return images_of(read_raw(raw, trusted=trusted), options, over=over)
 
 
 def images_of(
