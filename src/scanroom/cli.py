@@ -195,6 +195,14 @@ def recon(
     ] = "auto",
     regularisation: Annotated[str, Option(help="Of cs: wavelet, tv or tgv.")] = "wavelet",
     sensitivities: Annotated[str, Option(help="auto, espirit or walsh.")] = "auto",
+    delays: Annotated[str, Option(help="Of spokes: auto (found and corrected) or none.")] = "auto",
+    girf: Annotated[str, Option(help="Measured gradient response, .npy or .npz.")] = "",
+    off_resonance: Annotated[
+        str, Option(help="Of trajectories: none, autofocus, or a field map in Hz, .nii.gz.")
+    ] = "none",
+    unwarp: Annotated[str, Option(help="Gradient coefficients, .grad: images put straight.")] = "",
+    virtual_coils: Annotated[int, Option(help="Compress more coils to so many; 0 keeps all.")] = 0,
+    replicas: Annotated[int, Option(help="Repeats for a map of the noise; 0 for none.")] = 0,
     serve: Annotated[str, Option(help="host:port: answer MRD clients there until ^C.")] = "",
     via: Annotated[str, Option(help="host:port: let the MRD server there reconstruct.")] = "",
     workers: Annotated[int, Option(help="Processes that share the slices; same images.")] = 1,
@@ -208,6 +216,12 @@ def recon(
         "method": method,
         "regularisation": regularisation,
         "sensitivities": sensitivities,
+        "delays": delays,
+        "girf": girf,
+        "off_resonance": off_resonance,
+        "unwarp": unwarp,
+        "virtual_coils": virtual_coils,
+        "replicas": replicas,
     }
     if (raw is None) != bool(serve) or (serve and via):
         refuse("give raw data to reconstruct, or --serve host:port without any, to answer others.")

@@ -221,3 +221,53 @@ def test_matrix_of_a_damaged_header_is_refused(tmp_path):
 def test_unknown_option_is_refused_before_reading(tmp_path, option):
     with pytest.raises(ProtocolError, match="'x'"):
         reconstruct(tmp_path / "absent.h5", **option)
+
+
+@pytest.mark.parametrize("choices", [{}, {"virtual_coils": 2}])
+def test_a_map_of_the_noise_is_one_where_images_are_in_its_units(tmp_path, choices):
+    encoding = cartesian()
+    weights = np.array([[1.0], [0.5j], [0.3], [0.2]])
+    signals = [
+        200 * weights * point_signal(encoding, i, [0, 0, 0]) + white(RNG, 4, 64)
+        for i in range(encoding.n_windows)
+    ]
+    raw = write(tmp_path / "raw.h5", encoding, signals, white(RNG, 4, 20000))
+    image, noise = reconstruct(raw, replicas=24, **choices)
+    assert noise.name == f"{image.name}_noise"
+    # the mean of 768 pixels, each known to 1 / sqrt(2 x 23)
+    assert noise.array.mean() == pytest.approx(1, abs=0.03)
+    if choices:
+        assert "4 coils compressed to 2" in " ".join(image.provenance["steps"])
+
+
+def test_compressed_coils_keep_the_signal(tmp_path):
+    encoding = cartesian()
+    weights = np.array([[1.0], [0.5j], [0.3], [0.2]])
+    signals = [
+        weights * point_signal(encoding, i, [0, 0, 0]) + 1e-4 * white(RNG, 4, 64)
+        for i in range(encoding.n_windows)
+    ]
+    raw = write(tmp_path / "raw.h5", encoding, signals)
+    (whole,), (fewer,) = (reconstruct(raw, virtual_coils=n) for n in (0, 2))
+    assert fewer.array.max() == pytest.approx(whole.array.max(), rel=1e-2)
+
+
+def test_replicas_need_a_noise_scan(tmp_path):
+    encoding = cartesian()
+    signals = [point_signal(encoding, i, [0, 0, 0]) for i in range(encoding.n_windows)]
+    with pytest.raises(ProtocolError, match="no noise scan"):
+        reconstruct(write(tmp_path / "raw.h5", encoding, signals), replicas=4)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"virtual_coils": 1}, "2 to 1024"),
+        ({"replicas": -3}, "2 to 1000"),
+        ({"delays": "yes"}, "auto"),
+        ({"off_resonance": "map"}, "autofocus"),
+    ],
+)
+def test_choices_that_are_none_are_refused(tmp_path, choice, words):
+    with pytest.raises(ProtocolError, match=words):
+        reconstruct(tmp_path / "raw.h5", **choice)

@@ -8,10 +8,13 @@ Magn. Reson. Med. 69, 571 (2013), doi:10.1002/mrm.24267 (geometric: one matrix f
 the readout, aligned from place to place).
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Complex64
 
 from scanroom.core.errors import ProtocolError
+from scanroom.mri.recon.noise import Measurement
 
 Hybrid = Complex64[np.ndarray, "coil z y x"]
 
@@ -71,3 +74,21 @@ def _check(kspace: Hybrid, n_coils: int) -> None:
             f"{n_coils} virtual coils are asked for; there may be 1 to {len(kspace)}, as many as "
             "coils (scanroom.mri.recon.compression). Ask for fewer."
         )
+
+
+def fewer_coils(measurement: Measurement, n_coils: int) -> Measurement:
+    """Virtual coils by principal components of all samples of the images, for every readout."""
+    images = np.flatnonzero(measurement.encoding.is_image)
+    power = np.zeros((measurement.n_coils, measurement.n_coils), np.complex128)
+    for window in images:
+        line = measurement.signal[window].astype(np.complex128)
+        power += line @ line.conj().T
+    values, vectors = np.linalg.eigh(power)
+    matrix = vectors[:, ::-1][:, :n_coils].conj().T.astype(np.complex64)
+    kept = values[-n_coils:].sum() / max(values.sum(), 1e-300)
+    note = f"{measurement.n_coils} coils compressed to {n_coils}, {kept:.2%} of the energy"
+    return replace(
+        measurement,
+        signal=tuple(matrix @ line for line in measurement.signal),
+        notes=(*measurement.notes, note),
+    )

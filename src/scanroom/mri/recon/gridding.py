@@ -12,10 +12,13 @@ from jaxtyping import Complex64, Float, Int
 
 from scanroom.core.errors import FormatError
 from scanroom.mri.raw.encoding import Encoding
+from scanroom.mri.recon.focus import BY_ITSELF, REACH, field_of, focused
 from scanroom.mri.recon.geometry import Axes, Axis
 from scanroom.mri.recon.kspace import CoilImages
 from scanroom.mri.recon.noise import Measurement
 from scanroom.mri.recon.noncartesian import centre_maps, gridded, sense
+from scanroom.mri.recon.options import Options
+from scanroom.mri.recon.trajectory import Lines, read_response, responded, undelayed
 from scanroom.operators.fourier import resize, to_image
 from scanroom.operators.nufft import density
 
@@ -41,12 +44,15 @@ def is_cartesian(encoding: Encoding) -> bool:
 class Samples:
     """All samples of one slice or slab, the field of view's centre in the middle of the image.
 
-    ``place`` is in cycles per pixel of an image of ``shape``, axes as in the image.
+    ``place`` is in cycles per pixel of an image of ``shape``, axes as in the image; ``time`` [s]
+    counts from the begin of each readout. ``notes`` say what was corrected.
     """
 
     signal: Complex64[np.ndarray, "coil sample"]
     place: Float[np.ndarray, "sample axis"]
+    time: Float[np.ndarray, " sample"]
     shape: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def has_gaps(self) -> bool:
@@ -66,8 +72,10 @@ class Samples:
         return float(weight.sum()) < COVERED * cells
 
 
-def samples_of(measurement: Measurement, windows: Int[np.ndarray, " line"], axes: Axes) -> Samples:
-    """Gather what one slice (or slab) has on its trajectory.
+def samples_of(
+    measurement: Measurement, windows: Int[np.ndarray, " line"], axes: Axes, options: Options
+) -> Samples:
+    """Gather what one slice (or slab) has on its trajectory, put where ``options`` find it to be.
 
     Raises
     ------
@@ -81,10 +89,15 @@ def samples_of(measurement: Measurement, windows: Int[np.ndarray, " line"], axes
             f"{encoding.encoded_matrix}; an image needs two axes with more than one point. "
             "This is a spectrum or a projection."
         )
+    lines, received, notes = _corrected(measurement, windows, options)
     used = [_used(encoding, int(window)) for window in windows]
-    k = np.concatenate([_places(encoding, int(w))[u] for w, u in zip(windows, used, strict=True)])
-    signal = np.concatenate(
-        [measurement.signal[w][:, u] for w, u in zip(windows, used, strict=True)], axis=1
+    k = np.concatenate([line[u] for line, u in zip(lines, used, strict=True)])
+    signal = np.concatenate([line[:, u] for line, u in zip(received, used, strict=True)], axis=1)
+    time = np.concatenate(
+        [
+            encoding.dwell[w] * np.arange(len(line))[u]
+            for w, line, u in zip(windows, lines, used, strict=True)
+        ]
     )
     image_axes = _image_axes(axes, k.shape[1])
     shape = tuple(axis.n_grid for axis in image_axes)
@@ -103,7 +116,30 @@ def samples_of(measurement: Measurement, windows: Int[np.ndarray, " line"], axes
         )
     place, signal, k = place[inside], signal[:, inside], k[inside]
     centred = signal * _off_centre(encoding, int(windows[0]), k).astype(np.complex64)
-    return Samples(signal=centred, place=np.ascontiguousarray(place), shape=shape)
+    place = np.ascontiguousarray(place)
+    return Samples(signal=centred, place=place, time=time[inside], shape=shape, notes=notes)
+
+
+def _corrected(
+    measurement: Measurement, windows: Int[np.ndarray, " line"], options: Options
+) -> tuple[Lines, list[Complex64[np.ndarray, "coil _"]], tuple[str, ...]]:
+    """Places [cycles/m] of whole windows, their samples, and what was done to both."""
+    encoding = measurement.encoding
+    places = [_places(encoding, int(window)) for window in windows]
+    signal = [measurement.signal[window] for window in windows]
+    notes: list[str] = []
+    if options.girf:
+        response = read_response(options.girf)
+        places, turns = responded(encoding, windows, places, response)
+        signal = [
+            (line * np.exp(2j * np.pi * turn)).astype(np.complex64)
+            for line, turn in zip(signal, turns, strict=True)
+        ]
+        notes.append(f"samples placed by the gradient response {response.source}")
+    if options.delays == "auto" and not options.girf:
+        places, note = undelayed(encoding, windows, places, signal)
+        notes += [note] if note else []
+    return places, signal, tuple(notes)
 
 
 def gridded_images(samples: Samples, axes: Axes) -> CoilImages:
@@ -114,7 +150,10 @@ def gridded_images(samples: Samples, axes: Axes) -> CoilImages:
     return CoilImages(
         signal=_cropped(image, axes),
         noise=noise,
-        notes=(f"{len(samples.place)} samples gridded with iterative density compensation",),
+        notes=(
+            *samples.notes,
+            f"{len(samples.place)} samples gridded with iterative density compensation",
+        ),
     )
 
 
@@ -130,6 +169,22 @@ def solved(samples: Samples, axes: Axes) -> Complex64[np.ndarray, "z y x"]:
     image = sense(signal, samples.place, maps)
     volume: np.ndarray = _cropped(image[None].astype(np.complex64), axes)[0]
     return volume
+
+
+def sharpened(
+    samples: Samples, encoding: Encoding, window: int, axes: Axes, source: str
+) -> tuple[Complex64[np.ndarray, "z y x"], str]:
+    """Solve for the image in a field that is not even: that of a file, or what autofocus finds."""
+    by_itself = source == BY_ITSELF
+    field: Float[np.ndarray, "z y x"] | float = (
+        REACH * encoding.frequency
+        if by_itself
+        else field_of(source, encoding, window, axes, samples.shape)
+    )
+    parts = (samples.signal, samples.place, samples.time, samples.shape)
+    image, note = focused(*parts, field)
+    volume: np.ndarray = _cropped(image[None], axes)[0]
+    return volume, note
 
 
 def _cropped(

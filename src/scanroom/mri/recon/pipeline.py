@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from scanroom.core.errors import ProtocolError
 from scanroom.core.result import Result
 from scanroom.mri.raw.reader import Raw, read_raw
+from scanroom.mri.recon.compression import fewer_coils
 from scanroom.mri.recon.describe import describe
 from scanroom.mri.recon.geometry import Axes, axes_of
 from scanroom.mri.recon.gridding import (
@@ -17,6 +19,7 @@ from scanroom.mri.recon.gridding import (
     gridded_images,
     is_cartesian,
     samples_of,
+    sharpened,
     solved,
 )
 from scanroom.mri.recon.intensity import evened
@@ -24,10 +27,14 @@ from scanroom.mri.recon.kspace import CoilImages, Placed, coil_images, cropped
 from scanroom.mri.recon.methods import Gaps, filled, finer, noise_at_most
 from scanroom.mri.recon.noise import Measurement, whiten
 from scanroom.mri.recon.options import COMBINATIONS, Options
+from scanroom.mri.recon.replicas import Spread, with_noise
 from scanroom.mri.recon.sensitivities import combine, root_sum_of_squares, sensitivities
 from scanroom.mri.recon.sort import Stack, navigators, stacks
+from scanroom.mri.recon.straighten import straightened
 from scanroom.operators.fourier import resize, to_image, to_kspace
 
+NOISE = "noise"
+"""Ends the name of a map of the noise."""
 Known = dict[int, dict[str, Any]]
 Over = Callable[
     [Callable[["Job"], "list[Slab | None]"], list["Job"]], Iterable["list[Slab | None]"]
@@ -71,7 +78,50 @@ def images_of(
         If the method asked for is not for these readouts.
     """
     measurement = whiten(raw)
+    if 0 < options.virtual_coils < measurement.n_coils:
+        measurement = fewer_coils(measurement, options.virtual_coils)
     known = {} if known is None else known
+    # replicas share the calibrations of the images, which stay in the process that made them
+    results = _images(measurement, options, known, map if options.replicas else over)
+    if options.replicas:
+        results += _noises(measurement, options, results, known)
+    return tuple(_finished(result, options) for result in results)
+
+
+def _finished(result: Result, options: Options) -> Result:
+    """What is done to an image that is known as a whole."""
+    if options.unwarp and not result.name.endswith(NOISE):
+        result = straightened(result, options.unwarp)
+    if not options.complex_images:
+        result = replace(result, array=np.abs(result.array))
+    evening = options.intensity == "even" and not result.name.endswith(NOISE)
+    return evened(result) if evening else result
+
+
+def _noises(
+    measurement: Measurement, options: Options, images: tuple[Result, ...], known: Known
+) -> tuple[Result, ...]:
+    """Standard deviation of every image, by repeating the reconstruction on known noise."""
+    if not measurement.white:
+        raise ProtocolError(
+            f"{options.replicas} replicas are asked for, and the file holds no noise scan; known "
+            "noise is added to channels whose own is one (scanroom.mri.recon). Leave them out."
+        )
+    spreads = [Spread(image.array) for image in images]
+    for replica in range(options.replicas):
+        again = _images(with_noise(measurement, replica), options, known, map)
+        for spread, image in zip(spreads, again, strict=True):
+            spread.add(image.array)
+    return tuple(
+        replace(image, name=f"{image.name}_{NOISE}", array=spread.deviation(), unit=image.unit)
+        for spread, image in zip(spreads, images, strict=True)
+    )
+
+
+def _images(
+    measurement: Measurement, options: Options, known: Known, over: Over
+) -> tuple[Result, ...]:
+    """Make complex images of all stacks."""
     results = []
     every = stacks(measurement.encoding)
     for number, stack in enumerate(every):
@@ -85,11 +135,9 @@ def images_of(
         suffix = f"stack-{number + 1}" if len(every) > 1 else ""
         for row, frame in enumerate(stack.frames):
             volume, notes, in_noise = _stacked([column[row] for column in columns])
-            array = volume if options.complex_images else np.abs(volume)
-            result = describe(
-                array, measurement, stack, frame, suffix, notes, in_noise_units=in_noise
+            results.append(
+                describe(volume, measurement, stack, frame, suffix, notes, in_noise_units=in_noise)
             )
-            results.append(evened(result) if options.intensity == "even" else result)
     return tuple(results)
 
 
@@ -220,9 +268,13 @@ def _filled(images: CoilImages, placed: Placed, axes: Axes, job: Job) -> Slab:
 
 
 def _gridded(job: Job, windows: Int[np.ndarray, " line"], axes: Axes) -> Slab:
-    """Grid a trajectory; solve for the image where it leaves gaps that coils can tell."""
-    options = job.options
-    samples = samples_of(job.measurement, windows, axes)
+    """Grid a trajectory; solve for the image where the field or gaps that coils fill ask for it."""
+    options, encoding = job.options, job.measurement.encoding
+    samples = samples_of(job.measurement, windows, axes, options)
+    if options.off_resonance != "none":
+        image, note = sharpened(samples, encoding, int(windows[0]), axes, options.off_resonance)
+        return Slab(image=image, in_noise_units=False, notes=(*samples.notes, note))
     if samples.has_gaps and options.combination == COMBINATIONS[0] and options.method != "combine":
-        return Slab(image=solved(samples, axes), in_noise_units=False, notes=(SOLVED,))
+        notes = (*samples.notes, SOLVED)
+        return Slab(image=solved(samples, axes), in_noise_units=False, notes=notes)
     return _combined(gridded_images(samples, axes), axes, job)

@@ -7,11 +7,13 @@ Magn. Reson. Med. 60, 895 (2008), doi:10.1002/mrm.21728.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Complex64, Float32
 
 from scanroom.core.errors import ProtocolError
+from scanroom.mri.recon.noise import Measurement
 
 
 def replica_noise(
@@ -38,16 +40,48 @@ def replica_noise(
             f"{n_replicas} replicas are asked for; a standard deviation needs 2 or more "
             "(scanroom.mri.recon.replicas). A hundred give 7 %."
         )
-    image = reconstruct(kspace)
-    phase = np.exp(-1j * np.angle(image)).astype(np.complex64)
-    mean, spread = np.zeros(image.shape), np.zeros(image.shape)
+    found = Spread(reconstruct(kspace))
     for replica in range(n_replicas):
         rng = np.random.Generator(np.random.Philox(key=[seed, replica]))
-        noise = rng.standard_normal((*kspace.shape, 2), np.float32).view(np.complex64)[..., 0]
-        value = ((reconstruct(kspace + noise) - image) * phase).real.astype(np.float64)
-        # running mean and spread: Welford 1962, doi:10.1080/00401706.1962.10490022
-        away = value - mean
-        mean += away / (replica + 1)
-        spread += away * (value - mean)
-    deviation: np.ndarray = np.sqrt(spread / (n_replicas - 1)).astype(np.float32)
-    return deviation
+        found.add(reconstruct(kspace + _white(rng, kspace.shape)))
+    return found.deviation()
+
+
+class Spread:
+    """Standard deviation, in phase with an image, of what comes one by one.
+
+    References
+    ----------
+    B. P. Welford, Technometrics 4, 419 (1962), doi:10.1080/00401706.1962.10490022.
+    """
+
+    def __init__(self, image: Complex64[np.ndarray, "..."]) -> None:
+        self._image = image
+        self._phase = np.exp(-1j * np.angle(image)).astype(np.complex64)
+        self._n = 0
+        self._mean, self._spread = np.zeros(image.shape), np.zeros(image.shape)
+
+    def add(self, image: Complex64[np.ndarray, "..."]) -> None:
+        """Take one more."""
+        value = ((image - self._image) * self._phase).real.astype(np.float64)
+        self._n += 1
+        away = value - self._mean
+        self._mean += away / self._n
+        self._spread += away * (value - self._mean)
+
+    def deviation(self) -> Float32[np.ndarray, "..."]:
+        """Standard deviation of all so far."""
+        found: np.ndarray = np.sqrt(self._spread / max(self._n - 1, 1)).astype(np.float32)
+        return found
+
+
+def with_noise(measurement: Measurement, replica: int, *, seed: int = 0) -> Measurement:
+    """Add noise as white as that of the channels to a prewhitened measurement."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, replica]))
+    signal = tuple(line + _white(rng, line.shape) for line in measurement.signal)
+    return replace(measurement, signal=signal)
+
+
+def _white(rng: np.random.Generator, shape: tuple[int, ...]) -> Complex64[np.ndarray, "..."]:
+    noise: np.ndarray = rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
+    return noise
