@@ -191,7 +191,8 @@ def recon(
     partial_fourier: Annotated[str, Option(help="pocs, homodyne or zero-fill.")] = "pocs",
     intensity: Intensity = "received",
     method: Annotated[
-        str, Option(help="Of missing lines: auto, sense, cg-sense, grappa, cs, or a plug-in's.")
+        str,
+        Option(help="Of missing lines: auto, sense, cg-sense, grappa, spirit, cs, or a plug-in's."),
     ] = "auto",
     regularisation: Annotated[str, Option(help="Of cs: wavelet, tv or tgv.")] = "wavelet",
     sensitivities: Annotated[str, Option(help="auto, espirit or walsh.")] = "auto",
