@@ -7,7 +7,8 @@ whole array sees it, so the maps have unit norm and the truth is the band-limite
 has a standard deviation of 1 in real and imaginary part, as after prewhitening.
 
 Each task is a folder of plain arrays: ``kspace`` (coil z y x, zeros where nothing was measured, or
-coil sample), ``maps``, ``truth``, ``sampled`` or ``place`` (sample, axes y x, cycles per pixel), and
+coil sample), ``maps``, ``truth``, ``sampled`` or ``place`` (sample, axes y x, cycles per
+pixel), and
 the same as ``.cfl`` for BART.
 """
 
@@ -29,7 +30,8 @@ FINER = {2: 4, 3: 2}
 CENTRE = 24
 N_SPOKES, N_ALONG = 100, 512
 RING, THICK, OPEN = (1.2, 1.0), 0.2, 0.6
-"""Half axes (y, x) of the rings that coils stand on, of wires their thickness, both in halves of the
+"""Half axes (y, x) of the rings that coils stand on, of wires their thickness, both in halves
+of the
 field of view; share of its sector that a coil covers."""
 SEED = 20
 Shape = tuple[int, int, int]
@@ -48,6 +50,7 @@ class Task:
 
     @property
     def size(self) -> str:
+        """Grid and coils, for people."""
         grid = " x ".join(str(n) for n in self.shape if n > 1)
         return f"{grid}, {self.n_coils} coils"
 
@@ -114,7 +117,7 @@ def arrays(task: Task) -> dict[str, np.ndarray]:
 
 
 def seen(task: Task, place: np.ndarray | None = None) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """The truth, and without noise what one coil after the other measures: all k-space, or at places."""
+    """The truth, and what each coil measures of it without noise: all k-space, or at places."""
     fine = _finer(task)
     image, axes = head(fine), _axes(fine)
     truth = _image(_cut(image, task.shape), task.shape)
@@ -283,7 +286,7 @@ def _ellipsoid(
 
 
 def _cut(image: np.ndarray, shape: Shape) -> np.ndarray:
-    """Centred spectrum within the band of a coarser grid, scaled so that pixels keep their values."""
+    """Centred spectrum within the band of a coarser grid; pixels keep their values."""
     out = image
     for axis, n in enumerate(shape):
         wide = image.shape[axis]

@@ -1,8 +1,10 @@
 """How long one waits: from the last readout of a 2-D scan, and for a large volume.
 
-Two threads, wall-clock seconds, the whole chain of ours; nobody else's. The 2-D scan has 20 slices of
+Two threads, wall-clock seconds, the whole chain of ours; nobody else's. The 2-D scan has 20
+slices of
 256 x 256, 16 coils, readouts twice oversampled, slices in turn line by line, so that all of them
-end within the last repetition time; it comes as MRD acquisitions, noise scan first, and is handed over
+end within the last repetition time; it comes as MRD acquisitions, noise scan first, and is
+handed over
 as fast as it is taken (a scanner is slower): in the column of sizes stands which wait is meant. The
 volume has 256 x 256 x 160 pixels, 16 coils, every fourth line of two directions and 24 x 24 in the
 middle; its lines lie in a file of plain numbers, and the time is from that file to the image.

@@ -1,7 +1,8 @@
 """Reconstruction beside published programs: equal data, one thread, CPU seconds, error, memory.
 
 ``python -m benchmarks mri_recon`` prints every pair and writes
-``docs/reference/generated/recon-benchmarks.md``; ``python -m benchmarks.mri_recon WORD ...`` runs the
+``docs/reference/generated/recon-benchmarks.md``; ``python -m benchmarks.mri_recon WORD ...``
+runs the
 tasks whose names hold a word and prints them only, ``--strengths`` tries the strengths of the
 wavelets' penalty. Data are those of `brain_kspace`; each program makes each image in a process of
 its own, by its script ``run_<program>_recon.py``; errors of everybody are found by the same lines
@@ -24,8 +25,8 @@ import numpy as np
 from benchmarks.brain_kspace import BRIGHT, CENTRE, N_SPOKES, TASKS, Task, prepared
 from benchmarks.large_recon import rows as large_rows
 from benchmarks.large_recon import waits
-from benchmarks.recon_page import reference, write_page
 from benchmarks.peers import ROOT, run
+from benchmarks.recon_page import reference, write_page
 
 FOLDER = ROOT / "build" / "recon"
 STEPS, STEPS_SPARSE = 30, 50
@@ -78,33 +79,89 @@ def ways(name: str) -> list[Way]:
 def _calibrations() -> list[Way]:
     patch = f"centre {CENTRE}, patches of 6"
     return [
-        Way(label="Scanroom", program="scanroom", said=patch + ", signal told from noise by its known size"),
-        Way(label="BART", program="bart", options=["-m1", "-c0", f"-r{CENTRE}"], said=patch + ", one set, not cropped"),
-        Way(label="bartorch", program="bartorch", options={"maps": 1, "crop": 0.0, "calib_size": CENTRE}, said=patch + ", one set, not cropped"),
-        Way(label="SigPy", program="sigpy", options={"calib_width": CENTRE, "crop": 0.0}, said=patch + ", not cropped, else its defaults"),
-        Way(label="MRpro, Inati", program="mrpro", options={"way": "inati", "centre": CENTRE, "smoothing_width": 5}, said="images of the centre under a Hann window, width 5 (its default); not ESPIRiT"),
-        Way(label="MRpro, Walsh", program="mrpro", options={"way": "walsh", "centre": CENTRE, "smoothing_width": 5}, said="images of the centre under a Hann window, width 5 (its default); not ESPIRiT"),
-    ]  # fmt: skip
+        Way(
+            label="Scanroom",
+            program="scanroom",
+            said=patch + ", signal told from noise by its known size",
+        ),
+        Way(
+            label="BART",
+            program="bart",
+            options=["-m1", "-c0", f"-r{CENTRE}"],
+            said=patch + ", one set, not cropped",
+        ),
+        Way(
+            label="bartorch",
+            program="bartorch",
+            options={"maps": 1, "crop": 0.0, "calib_size": CENTRE},
+            said=patch + ", one set, not cropped",
+        ),
+        Way(
+            label="SigPy",
+            program="sigpy",
+            options={"calib_width": CENTRE, "crop": 0.0},
+            said=patch + ", not cropped, else its defaults",
+        ),
+        Way(
+            label="MRpro, Inati",
+            program="mrpro",
+            options={"way": "inati", "centre": CENTRE, "smoothing_width": 5},
+            said="images of the centre under a Hann window, width 5 (its default); not ESPIRiT",
+        ),
+        Way(
+            label="MRpro, Walsh",
+            program="mrpro",
+            options={"way": "walsh", "centre": CENTRE, "smoothing_width": 5},
+            said="images of the centre under a Hann window, width 5 (its default); not ESPIRiT",
+        ),
+    ]
 
 
 def _fillings() -> list[Way]:
     return [
         Way(label="Scanroom", program="scanroom", said="its defaults"),
-        Way(label="pygrappa cgrappa", program="pygrappa", options={"way": "cgrappa"}, more={"centre": CENTRE}, said="5 x 5, lamda 0.01: its defaults"),
-        Way(label="pygrappa mdgrappa", program="pygrappa", options={"way": "mdgrappa"}, more={"centre": CENTRE}, said="5 x 5, lamda 0.01: its defaults"),
-    ]  # fmt: skip
+        Way(
+            label="pygrappa cgrappa",
+            program="pygrappa",
+            options={"way": "cgrappa"},
+            more={"centre": CENTRE},
+            said="5 x 5, lamda 0.01: its defaults",
+        ),
+        Way(
+            label="pygrappa mdgrappa",
+            program="pygrappa",
+            options={"way": "mdgrappa"},
+            more={"centre": CENTRE},
+            said="5 x 5, lamda 0.01: its defaults",
+        ),
+    ]
 
 
 def _unfoldings() -> list[Way]:
     same = f"{STEPS} steps, not regularised"
     return [
-        Way(label="Scanroom", program="scanroom", options={"noise": 1.0}, said=f"up to {STEPS} steps, each place until its residual is that of the noise"),
-        Way(label="Scanroom, all steps", program="scanroom", options={"n_iterations": STEPS, "tolerance": 0.0}, said=same),
+        Way(
+            label="Scanroom",
+            program="scanroom",
+            options={"noise": 1.0},
+            said=f"up to {STEPS} steps, each place until its residual is that of the noise",
+        ),
+        Way(
+            label="Scanroom, all steps",
+            program="scanroom",
+            options={"n_iterations": STEPS, "tolerance": 0.0},
+            said=same,
+        ),
         Way(label="BART", program="bart", options=["-l2", "-r0", f"-i{STEPS}", "-S"], said=same),
         Way(label="bartorch", program="bartorch", options={"l2": 0.0, "maxiter": STEPS}, said=same),
         Way(label="SigPy", program="sigpy", options={"max_iter": STEPS}, said=same),
-        Way(label="MRpro", program="mrpro", options={"max_iterations": STEPS, "tolerance": 0.0}, said=same),
-    ]  # fmt: skip
+        Way(
+            label="MRpro",
+            program="mrpro",
+            options={"max_iterations": STEPS, "tolerance": 0.0},
+            said=same,
+        ),
+    ]
 
 
 def _sparse(strength: dict[str, float]) -> list[Way]:
@@ -112,12 +169,36 @@ def _sparse(strength: dict[str, float]) -> list[Way]:
         return f"{STEPS_SPARSE} FISTA steps, strength {strength[program]:g} (of least error)"
 
     return [
-        Way(label="Scanroom", program="scanroom", said="up to 40 FISTA steps, strength from the noise alone"),
-        Way(label="BART", program="bart", options=["-R", f"W:3:0:{strength['bart']:g}", f"-i{STEPS_SPARSE}", "-w1"], said=said("bart")),
-        Way(label="bartorch", program="bartorch", options={"strength": strength["bartorch"], "maxiter": STEPS_SPARSE, "scaling": 1.0}, said=said("bartorch")),
-        Way(label="SigPy", program="sigpy", options={"strength": strength["sigpy"], "max_iter": STEPS_SPARSE, "alpha": 1.0}, said=said("sigpy")),
-        Way(label="MRpro", program="mrpro", options={"strength": strength["mrpro"], "max_iterations": STEPS_SPARSE, "level": 4}, said=said("mrpro")),
-    ]  # fmt: skip
+        Way(
+            label="Scanroom",
+            program="scanroom",
+            said="up to 40 FISTA steps, strength from the noise alone",
+        ),
+        Way(
+            label="BART",
+            program="bart",
+            options=["-R", f"W:3:0:{strength['bart']:g}", f"-i{STEPS_SPARSE}", "-w1"],
+            said=said("bart"),
+        ),
+        Way(
+            label="bartorch",
+            program="bartorch",
+            options={"strength": strength["bartorch"], "maxiter": STEPS_SPARSE, "scaling": 1.0},
+            said=said("bartorch"),
+        ),
+        Way(
+            label="SigPy",
+            program="sigpy",
+            options={"strength": strength["sigpy"], "max_iter": STEPS_SPARSE, "alpha": 1.0},
+            said=said("sigpy"),
+        ),
+        Way(
+            label="MRpro",
+            program="mrpro",
+            options={"strength": strength["mrpro"], "max_iterations": STEPS_SPARSE, "level": 4},
+            said=said("mrpro"),
+        ),
+    ]
 
 
 def _spokes() -> list[Way]:
@@ -125,11 +206,27 @@ def _spokes() -> list[Way]:
     return [
         Way(label="Scanroom", program="scanroom", said="8 preconditioned steps"),
         Way(label="BART", program="bart", options=["-l2", "-r0", f"-i{STEPS}", "-S"], said=same),
-        Way(label="bartorch", program="bartorch", options={"l2": 0.0, "maxiter": STEPS}, more={"spokes": N_SPOKES}, said=same),
+        Way(
+            label="bartorch",
+            program="bartorch",
+            options={"l2": 0.0, "maxiter": STEPS},
+            more={"spokes": N_SPOKES},
+            said=same,
+        ),
         Way(label="SigPy", program="sigpy", options={"max_iter": STEPS}, said=same),
-        Way(label="MRpro", program="mrpro", options={"max_iterations": STEPS, "spokes": N_SPOKES}, said=same + ", convolution"),
-        Way(label="mri-nufft, FINUFFT", program="mri-nufft", options={"optim": "lsqr", "max_iter": STEPS}, said=same + ", its lsqr"),
-    ]  # fmt: skip
+        Way(
+            label="MRpro",
+            program="mrpro",
+            options={"max_iterations": STEPS, "spokes": N_SPOKES},
+            said=same + ", convolution",
+        ),
+        Way(
+            label="mri-nufft, FINUFFT",
+            program="mri-nufft",
+            options={"optim": "lsqr", "max_iter": STEPS},
+            said=same + ", its lsqr",
+        ),
+    ]
 
 
 def measured(name: str, way: Way, place: Path) -> dict[str, Any]:
@@ -219,7 +316,8 @@ def strengths() -> None:
         for strength in STRENGTHS:
             for way in _sparse(dict.fromkeys(STRENGTH, strength))[1:]:
                 print(
-                    f"{name} | {way.label} | {strength:g} | {measured(name, way, place)['error']:.4f}",
+                    f"{name} | {way.label} | {strength:g} | "
+                    f"{measured(name, way, place)['error']:.4f}",
                     flush=True,
                 )
 

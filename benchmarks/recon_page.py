@@ -1,4 +1,4 @@
-"""The page of `benchmarks.mri_recon`: one table for a task, what each was asked, who is left out."""
+"""The page of `benchmarks.mri_recon`: a table for each task, what was asked, who is left out."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -14,7 +14,8 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
     {
         "calibrate": "pygrappa and mri-nufft make no maps of Cartesian lines.",
         "grappa": "BART, bartorch, SigPy, MRpro and mri-nufft have no GRAPPA.",
-        "sense": "pygrappa's CG-SENSE cannot be told how many steps to do; mri-nufft is for what is not Cartesian.",
+        "sense": "pygrappa's CG-SENSE cannot be told how many steps to do; mri-nufft is for what "
+        "is not Cartesian.",
         "wavelet": "pygrappa has none; mri-nufft is for what is not Cartesian.",
         "radial": "pygrappa has none of SENSE.",
     }
@@ -26,15 +27,19 @@ Written by `{command}` in {minutes:.0f} minutes; do not edit. {quiet}
 Machine: {machine}.
 
 Everybody gets the same arrays (`benchmarks/brain_kspace.py`): a head of formulas, finer than the
-grid of the image, through coils of two wires each, with white noise of standard deviation 1 in real and
+grid of the image, through coils of two wires each, with white noise of standard deviation 1 in
+real and
 imaginary part; 80 is the signal of white matter. All have the true maps, but where maps are what
 is made. Each makes each image in a process of its own, on one thread. *CPU s* is user and system
 time of the best run, after one that loads what is compiled, from k-space in memory to the image in
-memory (the command `bart`: from file to file); a run longer than 12 s is done once. *Error* is the norm of what
-differs from the truth over the norm of the truth, nothing fitted; of calibration: what the maps miss
+memory (the command `bart`: from file to file); a run longer than 12 s is done once. *Error* is
+the norm of what
+differs from the truth over the norm of the truth, nothing fitted; of calibration: what the maps
+miss
 of the noise-free coil images within the head, over those. *Peak MB* is that of the whole
 process, program and libraries included. *FFT s* is the time of the Fourier transforms alone that
-our steps need, by `scipy.fft` (our own transforms, many columns at a time, can be faster). *Times ours*
+our steps need, by `scipy.fft` (our own transforms, many columns at a time, can be faster).
+*Times ours*
 compares with our row that does the same number of steps where there is one.
 
 """
@@ -79,7 +84,8 @@ def write_page(
 WAITS = """## Waiting for images
 
 Ours alone: wall-clock seconds on two threads, the whole chain (`benchmarks/large_recon.py`). The
-2-D scan is 20 slices that take turns, so that all of them end within the last repetition time; it is
+2-D scan is 20 slices that take turns, so that all of them end within the last repetition time;
+it is
 handed over as fast as it is taken, which no scanner does. The volume is read from a file of its
 lines.
 
